@@ -1,0 +1,1 @@
+"""Overworld: a self-hosted game-server backend."""

@@ -1,0 +1,176 @@
+"""A game: one entry of the catalogue, as data. Nothing here reads files or renders templates (see overworld.games)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+
+class Protocol(StrEnum):
+    """Transport of a port."""
+
+    UDP = "udp"
+    TCP = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port the game listens on. ``default`` is the game's own number, used where a server has its own IP."""
+
+    name: str
+    protocol: Protocol
+    default: int
+
+
+class VariableKind(StrEnum):
+    """Type of a variable's value."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    CHOICE = "choice"
+
+
+Value = str | int | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One setting that an owner may choose, with its bounds.
+
+    ``minimum``/``maximum`` bound an integer; ``max_length`` (characters) and ``pattern`` (a full-match regular
+    expression) bound a string; ``choices`` are the only values of a choice.
+    """
+
+    name: str
+    kind: VariableKind
+    description: str
+    default: Value
+    minimum: int | None = None
+    maximum: int | None = None
+    max_length: int = 200
+    pattern: str | None = None
+    choices: tuple[str, ...] = ()
+
+
+class FileFormat(StrEnum):
+    """How a configuration file is written, so that no value can end its line, its quotes or its document."""
+
+    LUANTI = "luanti"  # key = value
+    QUAKE = "quake"  # seta key "value"
+    INI = "ini"  # [section] and key = value; keys are "section.key"
+    PROPERTIES = "properties"  # Java .properties
+    JSON = "json"
+    TEXT = "text"  # literal text of the catalogue, nothing substituted
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A file written before every start into the server's configuration folder, which the game can only read.
+
+    ``values`` maps a key to a template; ``text`` is the literal content of a TEXT file.
+    """
+
+    name: str
+    format: FileFormat
+    values: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How the game is started. ``programs`` are tried in order on a machine (absolute, or found on PATH);
+    ``arguments`` and ``environment`` are templates; ``install`` tells an operator how to get the program."""
+
+    programs: tuple[str, ...]
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    install: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How the game is asked to save and quit: a console command, else a signal. ``saved`` is the regular expression
+    of the output line that proves that the world was written; after ``grace`` the game is killed."""
+
+    command: str | None = None
+    signal: str = "SIGTERM"
+    grace: timedelta = timedelta(seconds=30)
+    saved: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """``line``: regular expression of the output line that says players can join; expected within ``within``."""
+
+    line: str
+    within: timedelta = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """``accepts_commands``: lines on standard input are obeyed. ``log_file``: a path inside the world (template)
+    that holds the clean output of a game whose standard output is not."""
+
+    accepts_commands: bool = True
+    log_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which protocol of overworld.games.query asks this game who plays, and on which of its ports."""
+
+    protocol: str
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Regular expressions of the output lines that tell a join and a leave; the group ``name`` is the player."""
+
+    joins: str
+    leaves: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorldLayout:
+    """What of the world folder is worth saving: glob patterns relative to it (empty ``include`` means all)."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bounds of a server's memory in MiB."""
+
+    minimum_mib: int
+    default_mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """A catalogue entry. ``revision`` is a hash of its content: a changed entry is a changed spec."""
+
+    slug: str
+    title: str
+    description: str
+    revision: str
+    ports: tuple[Port, ...]
+    variables: tuple[Variable, ...]
+    files: tuple[ConfigFile, ...]
+    start: Start
+    stop: Stop
+    ready: Ready
+    console: Console
+    query: Query | None
+    roster: Roster | None
+    world: WorldLayout
+    memory: Memory
+    connect: str  # template for people: "In Luanti: Join Game, address {{host}}, port {{ports.game}}"
+
+    def variable(self, name: str) -> Variable | None:
+        """The variable of that name, or None."""
+        return next((variable for variable in self.variables if variable.name == name), None)

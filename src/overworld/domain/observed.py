@@ -1,0 +1,133 @@
+"""What an engine is asked for (Want, Launch, Removal) and what it has seen (Observed): the words of the engine port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from overworld.domain.games import Ready, Roster, Stop
+from overworld.domain.servers import Endpoint, ServerId
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Absolute folders as the game itself sees them. The game may write ``world`` and only read ``config``."""
+
+    world: str
+    config: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A game rendered for one server: what to execute and what to watch for. Nothing in it is a template any more.
+
+    ``files`` maps a plain file name inside the configuration folder to its content. ``log_file`` is absolute.
+    """
+
+    programs: tuple[str, ...]
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    files: Mapping[str, str]
+    stop: Stop
+    ready: Ready
+    roster: Roster | None
+    accepts_commands: bool
+    log_file: str | None
+    install: str
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What the planner wants of one server's objects. Equal wants are equal worlds: applying twice changes nothing.
+
+    ``restarts`` is a token: a process started under another value is stopped gracefully and started anew.
+    """
+
+    server_id: ServerId
+    number: int
+    running: bool
+    restarts: int
+    spec_hash: str
+    world_generation: int
+    memory_mib: int
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Something to remove for good: one generation of a world, or (``world_generation`` None) everything else that
+    the engine keeps of the server: its process, its run folder, its objects."""
+
+    server_id: ServerId
+    world_generation: int | None = None
+
+
+class Phase(StrEnum):
+    """Where a process is in its life, as seen."""
+
+    STARTING = "starting"  # runs, has not said that it is ready
+    READY = "ready"
+    STOPPING = "stopping"  # asked to save and quit
+    WAITING = "waiting"  # crashed; started again at ``next_start_at``
+    STOPPED = "stopped"  # ended because it was asked to, or never started
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The end of a process. Exactly one of ``status`` and ``signal`` is set; ``save_seen`` is None where the game
+    has no line that would prove it; ``lines`` are its last words (at most 20)."""
+
+    at: datetime
+    status: int | None
+    signal: str | None
+    asked: bool  # whether it ended because it was asked to
+    save_seen: bool | None
+    out_of_memory: bool = False
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSeen:
+    """The process of a server as seen. ``crashes`` counts unasked exits since it was last ready for ten minutes."""
+
+    phase: Phase
+    since: datetime
+    spec_hash: str
+    restarts: int
+    crashes: int = 0
+    last_exit: Exit | None = None
+    next_start_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that the engine has seen of one server. ``complete`` False means the cache is still filling: decide
+    nothing. ``process`` None means there is no process and none is remembered."""
+
+    server_id: ServerId
+    complete: bool
+    process: ProcessSeen | None = None
+    worlds: frozenset[int] = field(default_factory=frozenset)
+    exists: bool = False  # whether anything at all is kept of it, worlds included
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a running server uses now. ``cpu_seconds`` is a total since its start; ``roster`` are the players by the
+    join and leave lines of its output, None where the game has none."""
+
+    cpu_seconds: float
+    memory_mib: float
+    disk_mib: float | None
+    roster: tuple[str, ...] | None
+    process_started_at: datetime
+
+
+RESTART_BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+def restart_delay(crashes: int) -> timedelta:
+    """How long to wait before a game that crashed ``crashes`` times (≥ 1) in a row is started again."""
+    return timedelta(seconds=RESTART_BACKOFF[min(max(crashes, 1), len(RESTART_BACKOFF)) - 1])

@@ -1,0 +1,99 @@
+"""A server: what is wanted (spec) and what was seen (status)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from overworld.domain.conditions import Condition
+from overworld.domain.games import Game, Protocol, Value
+
+ServerId = str
+
+
+class Desired(StrEnum):
+    """What the owner wants of the process. ``deleted`` also means stopped, until retention has passed."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredWorld:
+    """An earlier generation of the world, kept for undo until ``keep_until``."""
+
+    generation: int
+    keep_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The spec: written by web, read by everybody.
+
+    ``id`` is a DNS label (12 characters, starts with a letter). ``number`` is unique and never used again (the local
+    engine derives the user id from it). ``generation`` grows with every change; ``desired_generation`` is the one at
+    which ``desired`` or ``restarts`` last changed; ``restarts`` grows with every restart asked for; ``purge_at`` is
+    set while desired is ``deleted``.
+    """
+
+    id: ServerId
+    number: int
+    account_id: str
+    name: str
+    game: str
+    generation: int
+    desired: Desired
+    desired_generation: int
+    restarts: int
+    variables: Mapping[str, Value]
+    memory_mib: int
+    world_generation: int
+    retired_worlds: tuple[RetiredWorld, ...]
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None = None
+    purge_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where one of a server's ports is reached from outside. Leased: it outlives stops, starts and crashes."""
+
+    name: str
+    protocol: Protocol
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What was seen of a server: written by the controller only. ``observed_generation`` 0 means never looked at."""
+
+    observed_generation: int
+    conditions: tuple[Condition, ...]
+    endpoints: tuple[Endpoint, ...]
+    updated_at: datetime | None = None
+
+
+NOT_YET_SEEN = Status(observed_generation=0, conditions=(), endpoints=())
+
+
+def spec_hash(server: Server, game: Game, endpoints: tuple[Endpoint, ...]) -> str:
+    """A hash of everything that the running process was started with: equal hashes mean there is nothing to send.
+
+    Neither ``generation`` nor ``desired`` counts: stopping and starting are not a change of what runs.
+    """
+    content = {
+        "game": [game.slug, game.revision],
+        "name": server.name,
+        "variables": dict(sorted(server.variables.items())),
+        "memory_mib": server.memory_mib,
+        "world_generation": server.world_generation,
+        "ports": [[endpoint.name, endpoint.protocol, endpoint.port] for endpoint in endpoints],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
