@@ -1,0 +1,37 @@
+"""Wait for a condition with a deadline: the tests' only way to let time pass."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PAUSE_SECONDS = 0.02
+
+
+def wait_until(look: Callable[[], T | None], deadline_seconds: float, what: str) -> T:
+    """The first truthy value of ``look``; fails with ``what`` and the last value when the deadline passes."""
+    give_up_at = time.monotonic() + deadline_seconds
+    while True:
+        value = look()
+        if value:
+            return value
+        if time.monotonic() > give_up_at:
+            raise AssertionError(f"not within {deadline_seconds} s: {what} (last seen: {value!r})")
+        time.sleep(PAUSE_SECONDS)
+
+
+async def eventually(look: Callable[[], T | None | Awaitable[T | None]], deadline_seconds: float, what: str) -> T:
+    """The same for asyncio; ``look`` may be a coroutine function."""
+    give_up_at = time.monotonic() + deadline_seconds
+    while True:
+        value = look()
+        seen = await value if isinstance(value, Awaitable) else value
+        if seen:
+            return seen
+        if time.monotonic() > give_up_at:
+            raise AssertionError(f"not within {deadline_seconds} s: {what} (last seen: {seen!r})")
+        await asyncio.sleep(PAUSE_SECONDS)
