@@ -1,0 +1,155 @@
+"""The commands that run Overworld rather than talk to it: up, the single roles, and db.
+
+Each imports what it needs when it runs, so that ``overworld list`` does not pay for a controller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from overworld.cli.doctor import Check
+    from overworld.settings import Settings
+
+
+def _settings() -> Settings:
+    """The settings, with logs configured by them; a wrong setting ends the program with one line a mistake."""
+    from pydantic import ValidationError
+
+    from overworld.logs import configure_logs
+    from overworld.settings import Settings
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        lines = [f"OVERWORLD_{str(e['loc'][0]).upper()}: {e['msg']} (it is {e['input']!r})" for e in error.errors()]
+        raise click.ClickException("wrong settings\n  " + "\n  ".join(lines)) from None
+    configure_logs(settings.log_level, settings.log_format)
+    return settings
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    from overworld.domain.errors import OverworldError
+
+    try:
+        asyncio.run(work)
+    except* OverworldError as group:
+        raise click.ClickException("\n".join(_details(group))) from None
+
+
+def _details(group: BaseExceptionGroup[Any]) -> list[str]:
+    details: list[str] = []
+    for error in group.exceptions:
+        details += _details(error) if isinstance(error, BaseExceptionGroup) else [error.detail]
+    return details
+
+
+@click.command()
+@click.option("--stop-games", is_flag=True, help="At the end also stop every game, its world saved.")
+def up(stop_games: bool) -> None:
+    """Run Overworld on this machine, until Ctrl-C.
+
+    Starts an embedded PostgreSQL (unless OVERWORLD_DATABASE_URL is set), the API, the controller and the monitor.
+    Games keep running when it ends and are found again by the next "up".
+    """
+    settings = _settings()
+    from overworld.up.command import run_up
+
+    _run(run_up(settings, stop_games=stop_games))
+
+
+@click.command()
+def web() -> None:
+    """Run only the API, for a database given by OVERWORLD_DATABASE_URL."""
+    settings = _settings()
+    from overworld.web.server import run_web
+
+    run_web(settings)
+
+
+def _role(name: str, doc: str) -> click.Command:
+    @click.command(name, help=doc)
+    def command() -> None:
+        settings = _settings()
+        from overworld.roles import run_role
+
+        _run(run_role(name, settings))
+
+    return command
+
+
+controller = _role("controller", "Run only the controller; a second one stands by until the first is gone.")
+monitor = _role("monitor", "Run only the monitor; a second one stands by until the first is gone.")
+
+
+@click.group()
+def db() -> None:
+    """Look after the database."""
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the database's schema to this version. Safe to run twice, and while an older version runs."""
+    settings = _settings()
+    from overworld import wiring
+    from overworld.store import schema
+
+    _with_postgres(settings, lambda: schema.upgrade(wiring.database_url(settings)))
+    click.echo("The schema is current.")
+
+
+@db.command("status")
+def db_status() -> None:
+    """Say where the database is and whether its schema is the one of this version."""
+    settings = _settings()
+    from overworld import wiring
+    from overworld.store import schema
+
+    def look() -> None:
+        url = wiring.database_url(settings)
+        where = f"embedded, in {settings.data_folder / 'postgres'}" if settings.runs_embedded_database else "by URL"
+        click.echo(f"database  {where}")
+        click.echo(f"revision  {schema.current_revision(url) or 'none'}")
+        click.echo(f"schema    {'current' if schema.is_current(url) else 'NOT current: run `overworld db upgrade`'}")
+
+    _with_postgres(settings, look)
+
+
+def _with_postgres(settings: Settings, work: Callable[[], None]) -> None:
+    """Do it with the database running: the embedded one is started for the moment unless an ``up`` runs it."""
+    from overworld import wiring
+    from overworld.domain.errors import Conflict, OverworldError
+    from overworld.up.lock import sole_owner
+
+    try:
+        if not settings.runs_embedded_database:
+            work()
+            return
+        try:
+            with sole_owner(settings.data_folder):
+                postgres = wiring.embedded_postgres(settings)
+                postgres.start()
+                try:
+                    work()
+                finally:
+                    postgres.stop()
+        except Conflict:
+            work()
+    except OverworldError as error:
+        raise click.ClickException(error.detail) from None
+
+
+def local_checks() -> list[Check]:
+    """What ``overworld doctor`` looks at on this machine itself."""
+    from overworld.doctor import checks
+    from overworld.settings import Settings
+
+    return checks(Settings(), os.environ)
+
+
+COMMANDS: tuple[click.Command, ...] = (up, web, controller, monitor, db)

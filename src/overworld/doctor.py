@@ -1,0 +1,120 @@
+"""What ``overworld doctor`` looks at on this machine: each check says what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from overworld import wiring
+from overworld.cli.doctor import Check, Finding, Severity
+from overworld.domain.errors import OverworldError
+from overworld.settings import Settings
+
+LITTLE_DISK_MIB = 1024
+CLI_VARIABLES = {"OVERWORLD_URL", "OVERWORLD_TOKEN"}
+
+
+def checks(settings: Settings, environment: Mapping[str, str]) -> list[Check]:
+    """Every local check, cheap ones first. None changes anything."""
+    return [
+        Check("settings", lambda: _settings(environment)),
+        Check("data folder", lambda: _data_folder(settings.data_folder)),
+        Check("database", lambda: _database(settings)),
+        Check("games", lambda: _games(settings)),
+        Check("isolation", _isolation),
+        Check("ports", lambda: _ports(settings)),
+    ]
+
+
+def _settings(environment: Mapping[str, str]) -> Finding:
+    known = {f"OVERWORLD_{name.upper()}" for name in Settings.model_fields} | CLI_VARIABLES
+    unknown = sorted(name for name in environment if name.startswith("OVERWORLD_") and name not in known)
+    if not unknown:
+        return Finding(Severity.OK, "every OVERWORLD_ variable is a setting")
+    guesses = [f"{name} (did you mean {near[0]}?)" if (near := _nearest(name, known)) else name for name in unknown]
+    return Finding(Severity.WARNING, f"unknown, so without effect: {', '.join(guesses)}", "see docs/configuration.md")
+
+
+def _nearest(name: str, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name, list(known), n=1)
+
+
+def _data_folder(folder: Path) -> Finding:
+    if not folder.exists():
+        return Finding(Severity.WARNING, f"{folder} does not exist yet", "`overworld up` makes it")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding(
+            Severity.BAD,
+            f"{folder} cannot be written by this user",
+            "run as its owner, or set OVERWORLD_DATA_FOLDER to a folder of yours",
+        )
+    free_mib = shutil.disk_usage(folder).free // 2**20
+    if free_mib < LITTLE_DISK_MIB:
+        return Finding(
+            Severity.BAD, f"only {free_mib} MiB are free in {folder}", "free some space: worlds cannot be saved soon"
+        )
+    return Finding(Severity.OK, f"{folder}, {free_mib / 1024:.0f} GiB free")
+
+
+def _database(settings: Settings) -> Finding:
+    from overworld.store import schema
+
+    try:
+        url = wiring.database_url(settings)
+        if schema.is_current(url):
+            return Finding(Severity.OK, "answers, and its schema is current")
+        return Finding(Severity.BAD, "its schema is not the one of this version", "run `overworld db upgrade`")
+    except OverworldError as error:
+        mend = (
+            "start Overworld with `overworld up`"
+            if settings.runs_embedded_database
+            else "check OVERWORLD_DATABASE_URL and that PostgreSQL runs"
+        )
+        return Finding(Severity.BAD, error.detail, mend)
+
+
+def _games(settings: Settings) -> Finding:
+    try:
+        games = wiring.load_catalogue(settings).games()
+    except OverworldError as error:
+        return Finding(Severity.BAD, error.detail, "correct the game file, or take it out of the folder")
+    missing = [game for game in games if not any(shutil.which(program) for program in game.start.programs)]
+    if missing:
+        installs = "; ".join(f"{game.slug}: {game.start.install}" for game in missing)
+        there = len(games) - len(missing)
+        return Finding(Severity.WARNING, f"{there} of {len(games)} games have their program here", installs)
+    return Finding(Severity.OK, f"the programs of all {len(games)} games are here")
+
+
+def _isolation() -> Finding:
+    if os.geteuid() != 0:
+        return Finding(
+            Severity.WARNING,
+            "not run as root: all games run as this one user and can read each other's worlds",
+            "run `overworld up` as root to give each server a user id of its own",
+        )
+    controllers = Path("/sys/fs/cgroup/cgroup.controllers")
+    has_limits = "memory" in controllers.read_text() if controllers.exists() else Path("/sys/fs/cgroup/memory").is_dir()
+    if not has_limits:
+        return Finding(
+            Severity.WARNING, "this machine has no memory cgroup", "limits fall back to rlimits, which are coarser"
+        )
+    return Finding(Severity.OK, "each server has a user id and memory limit of its own")
+
+
+def _ports(settings: Settings) -> Finding:
+    free = 0
+    for port in settings.ports:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", port))
+                free += 1
+            except OSError:
+                continue
+    if free == 0:
+        return Finding(Severity.BAD, f"no port of {settings.port_range} is free", "set OVERWORLD_PORT_RANGE wider")
+    return Finding(Severity.OK, f"{free} of {len(settings.ports)} ports of {settings.port_range} are free")

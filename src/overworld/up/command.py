@@ -1,0 +1,91 @@
+"""The ``overworld up`` command: PostgreSQL, web, and one asyncio process for everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import click
+import structlog
+
+from overworld import wiring
+from overworld.controller.role import run_controller
+from overworld.domain.errors import Unavailable
+from overworld.monitor.role import run_monitor
+from overworld.settings import Settings
+from overworld.store.database import Database
+from overworld.store.schema import upgrade
+from overworld.up.admin_token import keep_admin_token
+from overworld.up.children import postgres_process, web_process
+from overworld.up.lock import sole_owner
+from overworld.up.stop_games import stop_all_games
+
+log = structlog.get_logger(__name__)
+
+WEB_READY_WITHIN_SECONDS = 60.0
+
+
+async def run_up(settings: Settings, *, stop_games: bool) -> None:
+    """Run Overworld until SIGINT or SIGTERM. Everything it started ends with it, but the games: those keep running
+    and are adopted by the next ``up``, unless ``stop_games``.
+
+    Raises Conflict if another one runs on the same data folder, BadInput for a broken game file, Unavailable if
+    PostgreSQL or web cannot be started.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    catalogue = wiring.load_catalogue(settings)
+    with sole_owner(settings.data_folder):
+        async with AsyncExitStack() as stack:
+            if settings.runs_embedded_database:
+                await stack.enter_async_context(postgres_process(wiring.embedded_postgres(settings)))
+            await asyncio.to_thread(upgrade, wiring.database_url(settings))
+            database = await stack.enter_async_context(_open(settings))
+            await asyncio.to_thread(keep_admin_token, database, settings.data_folder, datetime.now(UTC))
+            engine = wiring.open_engine(settings)
+            stack.push_async_callback(engine.close)
+            if stop_games:
+                stack.push_async_callback(stop_all_games, wiring.open_engine(settings), click.echo)
+            await stack.enter_async_context(web_process())
+            async with asyncio.TaskGroup() as roles:
+                roles.create_task(run_controller(database, engine, catalogue, settings, stop), name="controller")
+                roles.create_task(run_monitor(database, engine, catalogue, settings, stop), name="monitor")
+                roles.create_task(_tell_when_ready(settings, stop), name="ready message")
+            log.info("stopping")
+
+
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncIterator[Database]:
+    database = wiring.open_database(settings, "up")
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+async def _tell_when_ready(settings: Settings, stop: asyncio.Event) -> None:
+    url = f"http://{settings.listen_host}:{settings.listen_port}"
+    give_up_at = asyncio.get_running_loop().time() + WEB_READY_WITHIN_SECONDS
+    while not stop.is_set():
+        if await asyncio.to_thread(_answers, f"{url}/readyz"):
+            click.echo(f"Overworld is ready: {url}  (pages for people: {url}/docs)")
+            click.echo(f"Admin token: in {settings.data_folder / 'admin-token'}; the overworld command finds it there.")
+            return
+        if asyncio.get_running_loop().time() > give_up_at:
+            raise Unavailable(f"The web process does not answer on {url} within {WEB_READY_WITHIN_SECONDS:.0f} s.")
+        await asyncio.sleep(0.05)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=2) as response:  # noqa: S310 - our own http address
+            return bool(response.status == 200)
+    except (URLError, OSError):
+        return False

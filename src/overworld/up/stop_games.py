@@ -1,0 +1,80 @@
+"""Ending every game of this machine, worlds saved: what Ctrl-C means to somebody who tries Overworld out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from overworld.domain.games import Ready, Stop
+from overworld.domain.observed import Launch, Phase, ProcessSeen, Want
+from overworld.engines.base import Engine
+
+LONGEST_STOP_SECONDS = 90.0
+
+_ENDED = {Phase.STOPPED}
+
+# An engine stops a process by the `stop` of its own start; this one only fills the place.
+_NOTHING_TO_LAUNCH = Launch(
+    programs=(),
+    arguments=(),
+    environment={},
+    files={},
+    stop=Stop(),
+    ready=Ready(line=""),
+    roster=None,
+    accepts_commands=False,
+    log_file=None,
+    install="",
+)
+
+
+async def stop_all_games(engine: Engine, tell: Callable[[str], None]) -> None:
+    """Ask every running game to save and quit and wait for all of them, telling how each ended.
+
+    What their owners want is left as it is: the next ``overworld up`` starts them again. Uses an engine of its own
+    that nobody has started yet. Gives up on games that outlive even being killed, after 90 s, and says so.
+    """
+    changed = asyncio.Event()
+    await engine.start(lambda _: changed.set())
+    try:
+        running = {
+            server_id: process
+            for server_id in engine.server_ids()
+            if (process := engine.observed(server_id).process) is not None and process.phase not in _ENDED
+        }
+        for server_id, process in running.items():
+            await engine.apply(_stop_of(server_id, process), _NOTHING_TO_LAUNCH)
+        try:
+            async with asyncio.timeout(LONGEST_STOP_SECONDS):
+                while running:
+                    changed.clear()
+                    for server_id in list(running):
+                        seen = engine.observed(server_id).process
+                        if seen is None or seen.phase in _ENDED:
+                            del running[server_id]
+                            tell(_farewell(server_id, seen))
+                    if running:
+                        await changed.wait()
+        except TimeoutError:
+            tell(f"gave up waiting for: {', '.join(sorted(running))}")
+    finally:
+        await engine.close()
+
+
+def _stop_of(server_id: str, process: ProcessSeen) -> Want:
+    return Want(
+        server_id=server_id,
+        number=0,
+        running=False,
+        restarts=process.restarts,
+        spec_hash=process.spec_hash,
+        world_generation=0,
+        memory_mib=0,
+        endpoints=(),
+    )
+
+
+def _farewell(server_id: str, seen: ProcessSeen | None) -> str:
+    saved = seen.last_exit.save_seen if seen is not None and seen.last_exit is not None else None
+    words = {True: "world saved (seen)", False: "stopped, but its save was NOT seen", None: "stopped"}
+    return f"{server_id}: {words[saved]}"
