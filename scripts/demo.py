@@ -201,7 +201,7 @@ def handshake(endpoints: tuple[Endpoint, ...]) -> bool:
     if game is None:
         raise DemoFailed(f"the catalogue has no game {GAME}")
     try:
-        asyncio.run(probe(game, endpoints, timeout_seconds=2))
+        asyncio.run(probe(game, endpoints, timeout=2))
     except QueryFailed:
         return False
     return True

@@ -135,7 +135,7 @@ class Installation:
 
     def web(self) -> psutil.Process | None:
         """The web process (gunicorn's first), or None."""
-        return self._child("web")
+        return next((p for p in self._children() if "web" in _command(p).split()), None)
 
     def postgres(self) -> psutil.Process | None:
         """The embedded PostgreSQL's first process, or None."""
@@ -148,9 +148,6 @@ class Installation:
     def games(self) -> list[psutil.Process]:
         """Every process whose working folder is a world."""
         return [process for process in self.processes() if "/world/" in _working_folder(process)]
-
-    def _child(self, word: str) -> psutil.Process | None:
-        return next((process for process in self._children() if _command(process).endswith(f" {word}")), None)
 
     def _children(self) -> list[psutil.Process]:
         if self.up is None or self.up.poll() is not None:

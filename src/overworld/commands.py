@@ -64,12 +64,26 @@ def up(stop_games: bool) -> None:
 
 
 @click.command()
-def web() -> None:
-    """Run only the API, for a database given by OVERWORLD_DATABASE_URL."""
+@click.option("--die-with-parent", is_flag=True, hidden=True, help="End when the process that started it ends.")
+def web(die_with_parent: bool) -> None:
+    """Run only the API."""
     settings = _settings()
-    from overworld.web.server import run_web
+    from overworld import wiring
+    from overworld.web.app import create_app
+    from overworld.web.server import serve
 
-    run_web(settings)
+    # The application is made in the worker, after the fork: connections must not be shared between processes.
+    serve(
+        lambda: create_app(
+            wiring.open_database(settings, "web"),
+            wiring.open_console(settings),
+            wiring.load_catalogue(settings),
+            settings,
+        ),
+        host=settings.listen_host,
+        port=settings.listen_port,
+        die_with_parent=die_with_parent,
+    )
 
 
 def _role(name: str, doc: str) -> click.Command:

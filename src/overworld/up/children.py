@@ -33,7 +33,7 @@ async def web_process() -> AsyncIterator[None]:
     async def keep_alive() -> None:
         while True:
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "overworld", "web", stdin=asyncio.subprocess.DEVNULL
+                sys.executable, "-m", "overworld", "web", "--die-with-parent", stdin=asyncio.subprocess.DEVNULL
             )
             try:
                 status = await child.wait()
