@@ -1,0 +1,50 @@
+# Everything there is to do here. Each target first makes the machine ready (scripts/setup).
+# ARGS are handed on: make test ARGS='-k planner'
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help demo test check soak bench format clean
+
+help: ## Explain the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do \
+		printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+demo: ## Start Overworld with a real game server and stay until Ctrl-C (CI=true: prove it, then stop)
+	@scripts/setup demo
+	@exec $(BIN)/python scripts/demo.py $(ARGS)
+
+test: ## Run every test: unit, contract, integration
+	@scripts/setup test
+	@$(BIN)/pytest --durations=15 $(ARGS)
+
+check: ## Read the code without running it: format, lint, types, layers, lock file, shell scripts
+	@scripts/setup check
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	scripts/uv lock --check --quiet
+	@if command -v shellcheck >/dev/null; then set -x; \
+		shellcheck scripts/setup scripts/install-packages scripts/uv .ci/run; \
+		else echo 'shellcheck is not installed: shell scripts not read'; fi
+
+soak: ## Run the integration tests with ten times the faults (long)
+	@scripts/setup test
+	@OVERWORLD_SOAK=1 $(BIN)/pytest tests/integration --timeout=7200 --durations=15 $(ARGS)
+
+bench: ## Measure, print a table, write the figures into docs/performance.md
+	@scripts/setup test
+	@$(BIN)/python scripts/bench.py $(ARGS)
+
+format: ## Put the code into its form
+	@scripts/setup check
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
+
+clean: ## Remove what was built here; never servers, worlds or data
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist \
+		tests/players/node_modules
+	find src tests scripts -type d -name __pycache__ -prune -exec rm -rf {} +
