@@ -70,30 +70,34 @@ class FileFormat(StrEnum):
 class ConfigFile:
     """A file written before every start into the server's configuration folder, which the game can only read.
 
-    ``values`` maps a key to a template; ``text`` is the literal content of a TEXT file.
+    ``values`` maps a key to a template, or to a literal number or boolean; ``text`` is the literal content of a TEXT
+    file.
     """
 
     name: str
     format: FileFormat
-    values: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Value] = field(default_factory=dict)
     text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """How the game is started. ``programs`` are tried in order on a machine (absolute, or found on PATH);
-    ``arguments`` and ``environment`` are templates; ``install`` tells an operator how to get the program."""
+    ``arguments``, ``environment`` and ``requires`` (paths that must exist besides the program) are templates;
+    ``install`` tells an operator how to get the program."""
 
     programs: tuple[str, ...]
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     install: str = ""
+    requires: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """How the game is asked to save and quit: a console command, else a signal. ``saved`` is the regular expression
-    of the output line that proves that the world was written; after ``grace`` the game is killed."""
+    """How the game is asked to save and quit: a console command, else a signal. ``command`` may hold several lines,
+    separated by a line feed, sent in order. ``saved`` is the regular expression of the output line that proves that
+    the world was written; after ``grace`` the game is killed."""
 
     command: str | None = None
     signal: str = "SIGTERM"

@@ -24,6 +24,7 @@ class Launch:
     """A game rendered for one server: what to execute and what to watch for. Nothing in it is a template any more.
 
     ``files`` maps a plain file name inside the configuration folder to its content. ``log_file`` is absolute.
+    ``requires`` are absolute paths without which the game cannot start; ``install`` says how to get them too.
     """
 
     programs: tuple[str, ...]
@@ -36,6 +37,7 @@ class Launch:
     accepts_commands: bool
     log_file: str | None
     install: str
+    requires: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
