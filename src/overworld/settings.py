@@ -59,7 +59,14 @@ class Settings(BaseSettings):
         default=16384, ge=0, description="Memory in MiB that a new account's servers may have."
     )
     monitor_interval: timedelta = Field(
-        default=timedelta(seconds=10), description="How often each running game is asked who plays."
+        default=timedelta(seconds=10),
+        ge=timedelta(seconds=1),
+        description="How often each running game is asked who plays. Some games answer at most every 2 seconds.",
+    )
+    metrics_listen: str | None = Field(
+        default=None,
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\s]+):[0-9]{1,5}$",
+        description="host:port for the metrics of controller and monitor. Unset: not served. (The API has /metrics.)",
     )
     resync_interval: timedelta = Field(
         default=timedelta(minutes=10), description="How often the controller looks at every server without a reason."
