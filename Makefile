@@ -37,7 +37,7 @@ soak: ## Run the integration tests with ten times the faults (long)
 
 bench: ## Measure, print a table, write the figures into docs/performance.md
 	@scripts/setup test
-	@$(BIN)/python scripts/bench.py $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 format: ## Put the code into its form
 	@scripts/setup check

@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 
 import httpx
-from overworld.games.catalogue import Catalogue
 from rich.console import Console
 
 from overworld.domain.servers import Endpoint
+from overworld.games.catalogue import Catalogue
 from overworld.games.query import QueryFailed, probe
 from overworld.settings import Settings
 

@@ -1,0 +1,91 @@
+"""``make bench``: run every benchmark of tests/bench, one after another, and show what they measured.
+
+A benchmark is a file ``tests/bench/bench_*.py`` with a ``main()`` that calls ``bench.figures.report`` for each figure.
+Each runs in a process of its own, so that none inherits another's memory. Run all of them and the figures go into
+docs/performance.md; name some (``make bench ARGS='planner'``) and they are only printed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.figures import Figure, parse_figure
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGE = ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
+
+
+def main(words: list[str]) -> int:
+    """Run the benchmarks whose name holds one of the words (none: all); 1 if one of them failed."""
+    files = [
+        file
+        for file in sorted((ROOT / "tests" / "bench").glob("bench_*.py"))
+        if not words or any(word in file.stem for word in words)
+    ]
+    figures: list[Figure] = []
+    failed: list[str] = []
+    for file in files:
+        print(f"bench: {file.stem}", flush=True)
+        found, status = run(file)
+        figures += found
+        failed += [file.stem] if status != 0 else []
+    table = render(figures)
+    print(f"\n{table}")
+    if failed or not files:
+        print(f"bench: failed: {', '.join(failed)}" if failed else f"bench: none matches {words}", file=sys.stderr)
+        return 1
+    if not words:
+        write(table)
+    return 0
+
+
+def run(file: Path) -> tuple[list[Figure], int]:
+    """The figures of one benchmark and its exit status; whatever else it prints is passed on as it comes."""
+    code = f"from bench.{file.stem} import main; main()"
+    figures: list[Figure] = []
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            figure = parse_figure(line)
+            if figure is None:
+                print(line, end="", flush=True)
+            else:
+                figures.append(figure)
+    return figures, process.returncode
+
+
+def render(figures: list[Figure]) -> str:
+    """The figures as a Markdown table that is readable on a terminal too."""
+    head = ("what", "measured", "aim")
+    rows = [head, *((f.what, f"{readable(f.value)} {f.unit}".strip(), f.aim or "-") for f in figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def readable(value: float) -> str:
+    """Three significant digits, and never an exponent."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def write(table: str) -> None:
+    """Put the table and what it was measured on between the marks of docs/performance.md."""
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    where = f"{os.cpu_count()} cores ({platform.machine()}), Linux {platform.release().split('-')[0]}"
+    measured = f"Measured {datetime.now(UTC):%Y-%m-%d} on {where}, Python {platform.python_version()}."
+    PAGE.write_text(f"{before}{BEGIN}\n{measured}\n\n{table}\n{END}{after}", encoding="utf-8")
+    print(f"bench: written to {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
