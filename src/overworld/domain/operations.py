@@ -92,6 +92,10 @@ def _verdict_on_running(status: Status, ready: Condition) -> Verdict | None:
         return Verdict(Outcome.SUCCEEDED, ready.reason, ready.message)
     if ready.reason in {Reason.CRASHED, Reason.OUT_OF_MEMORY, Reason.NOT_READY_IN_TIME, Reason.BLOCKED}:
         return Verdict(Outcome.FAILED, ready.reason, ready.message)
+    placed = find_condition(status.conditions, ConditionType.PLACED)
+    if placed is not None and placed.status is Truth.FALSE:
+        # What ran before still runs, but a restart cannot be carried out: the game left the catalogue, say.
+        return Verdict(Outcome.FAILED, placed.reason, placed.message)
     return None
 
 

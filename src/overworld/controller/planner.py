@@ -1,0 +1,152 @@
+"""What to do about one server, decided purely from what is wanted and what was seen. Execution makes no choices.
+
+A plan is safe on a stale observation: everything in it is idempotent, the engine refuses to remove what still runs,
+and a world is only ever named in ``delete`` by the one rule of ``_worlds_to_remove`` and ``_plan_purge``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from overworld.controller.seen import is_ended, is_purge_marked, say_purging, see_all
+from overworld.controller.subject import Subject
+from overworld.domain.conditions import Condition, carry_since
+from overworld.domain.observed import Observed, Phase, ProcessSeen, Removal, Want
+from overworld.domain.servers import Desired
+
+LOOK_AGAIN_SOON = timedelta(seconds=1)
+LOOK_AGAIN_UNSETTLED = timedelta(seconds=30)
+"""Wakes tell of every change; this is for the one that was lost while somebody waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now: ``apply``, then each of ``delete`` in order, then (only if all succeeded) ``purge`` the rows.
+
+    ``conditions`` None means that nothing was learned: write nothing. ``lease_ports`` means that ports are missing:
+    lease them, then plan again. ``confirm`` means that the spec must be read again under a lock, and be unchanged,
+    before anything is deleted. ``requeue_after`` None means that nothing is due; a wake or an edit brings it back.
+    """
+
+    conditions: tuple[Condition, ...] | None = None
+    apply: Want | None = None
+    delete: tuple[Removal, ...] = ()
+    confirm: bool = False
+    purge: bool = False
+    lease_ports: bool = False
+    requeue_after: timedelta | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.apply is None and not self.delete and not self.purge and not self.lease_ports
+
+
+def plan(subject: Subject, observed: Observed, now: datetime) -> Plan:
+    """The plan for one server. Pure. Once it was carried out and the world has settled, the next plan is idle and has
+    the same conditions."""
+    if not observed.complete:
+        return Plan(requeue_after=LOOK_AGAIN_SOON)
+    server = subject.server
+    has_ended = is_ended(observed.process)
+    if server.purge_at is not None and server.purge_at <= now and server.desired is Desired.DELETED and has_ended:
+        return _plan_purge(subject, observed, now)
+    conditions = carry_since(see_all(subject, observed, now), subject.status.conditions)
+    # A stop never waits for ports.
+    if subject.lacks_ports and (subject.wants_running or has_ended):
+        return Plan(conditions=conditions, lease_ports=True)
+    return Plan(
+        conditions=conditions,
+        apply=_plan_apply(subject, observed),
+        delete=_worlds_to_remove(subject, observed, now),
+        requeue_after=_next_look(subject, observed, now),
+    )
+
+
+def _plan_apply(subject: Subject, observed: Observed) -> Want | None:
+    must_apply = _must_run(subject, observed) if subject.wants_running else _must_stop_or_make(subject, observed)
+    return subject.want if must_apply else None
+
+
+def _must_run(subject: Subject, observed: Observed) -> bool:
+    process = observed.process
+    if subject.game is None:
+        return False  # what runs is left alone, what does not cannot be started
+    if process is None or process.phase is Phase.STOPPED:
+        return True
+    if process.phase is Phase.STOPPING:
+        return False  # its end wakes us
+    if process.restarts != subject.server.restarts:
+        return True
+    # An edit takes effect at the next start, and the next start after a crash is one.
+    return process.phase is Phase.WAITING and process.spec_hash != subject.want.spec_hash
+
+
+def _must_stop_or_make(subject: Subject, observed: Observed) -> bool:
+    process = observed.process
+    if process is not None and not is_ended(process):
+        return process.phase is not Phase.STOPPING
+    # A server that is stopped from its beginning is still put in place.
+    is_missing = subject.server.world_generation not in observed.worlds
+    return is_missing and subject.game is not None and subject.server.desired is Desired.STOPPED
+
+
+def _worlds_to_remove(subject: Subject, observed: Observed, now: datetime) -> tuple[Removal, ...]:
+    """The retired generations whose time for undo has passed, unless something may still run on one of them. A
+    generation that no row speaks of is kept."""
+    server, process = subject.server, observed.process
+    retired = tuple(
+        Removal(server.id, world.generation)
+        for world in server.retired_worlds
+        if world.generation != server.world_generation
+        and world.keep_until <= now
+        and world.generation in observed.worlds
+    )
+    if retired and process is not None and not is_ended(process) and process.spec_hash != subject.want.spec_hash:
+        return ()
+    return retired
+
+
+def _plan_purge(subject: Subject, observed: Observed, now: datetime) -> Plan:
+    """Mark, then remove: the mark is stored before anything is removed, so that an undelete that comes in between
+    either finds the mark, or is found by the second look at the spec (``confirm``)."""
+    server, status = subject.server, subject.status
+    conditions = carry_since(say_purging(subject, observed, now), status.conditions)
+    if not is_purge_marked(server, status):
+        return Plan(conditions=conditions, requeue_after=timedelta())
+    generations = {*observed.worlds, server.world_generation, *(world.generation for world in server.retired_worlds)}
+    return Plan(
+        conditions=conditions,
+        delete=(*(Removal(server.id, generation) for generation in sorted(generations)), Removal(server.id)),
+        confirm=True,
+        # Only what is seen to be gone is forgotten; the removals are repeated in case that sight was stale.
+        purge=not observed.exists,
+        requeue_after=LOOK_AGAIN_SOON,
+    )
+
+
+def _next_look(subject: Subject, observed: Observed, now: datetime) -> timedelta | None:
+    server, process = subject.server, observed.process
+    dues = [world.keep_until for world in server.retired_worlds if world.generation in observed.worlds]
+    if server.purge_at is not None:
+        dues.append(server.purge_at)
+    if process is not None and process.phase is Phase.STARTING and subject.game is not None:
+        dues.append(process.since + subject.game.ready.within)
+    # What is due already was dealt with above; counting it would be a hot loop.
+    looks = [due - now for due in dues if due > now]
+    if not _is_settled(subject, process):
+        looks.append(LOOK_AGAIN_UNSETTLED)
+    return min(looks, default=None)
+
+
+def _is_settled(subject: Subject, process: ProcessSeen | None) -> bool:
+    if not subject.wants_running:
+        return is_ended(process)
+    if subject.game is None:
+        return True
+    return (
+        process is not None
+        and process.phase in {Phase.READY, Phase.WAITING}
+        and process.restarts == subject.server.restarts
+    )
