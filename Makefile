@@ -43,6 +43,7 @@ format: ## Put the code into its form
 	@scripts/setup check
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format .
+	$(BIN)/python scripts/document_settings.py
 
 clean: ## Remove what was built here; never servers, worlds or data
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist \

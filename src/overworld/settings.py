@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -15,6 +15,14 @@ def _default_data_folder() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/overworld")
     return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share")) / "overworld"
+
+
+def _seconds(value: object) -> object:
+    return float(value) if isinstance(value, str) and value.replace(".", "", 1).isdecimal() else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+"""Seconds ("90") or ISO 8601 ("PT90S", "P7D")."""
 
 
 class Settings(BaseSettings):
@@ -51,14 +59,14 @@ class Settings(BaseSettings):
         default=None,
         description="Where game programs from npm are installed (the folder that holds node_modules).",
     )
-    retention: timedelta = Field(
-        default=timedelta(days=7), description="How long a deleted server can be undeleted (ISO 8601 or seconds)."
+    retention: Duration = Field(
+        default=timedelta(days=7), ge=timedelta(0), description="How long a deleted server can be undeleted."
     )
     quota_servers: int = Field(default=10, ge=0, description="Servers a new account may own.")
     quota_memory_mib: int = Field(
         default=16384, ge=0, description="Memory in MiB that a new account's servers may have."
     )
-    monitor_interval: timedelta = Field(
+    monitor_interval: Duration = Field(
         default=timedelta(seconds=10),
         ge=timedelta(seconds=1),
         description="How often each running game is asked who plays. Some games answer at most every 2 seconds.",
@@ -68,8 +76,10 @@ class Settings(BaseSettings):
         pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\s]+):[0-9]{1,5}$",
         description="host:port for the metrics of controller and monitor. Unset: not served. (The API has /metrics.)",
     )
-    resync_interval: timedelta = Field(
-        default=timedelta(minutes=10), description="How often the controller looks at every server without a reason."
+    resync_interval: Duration = Field(
+        default=timedelta(minutes=10),
+        ge=timedelta(seconds=1),
+        description="How often the controller looks at every server without a reason.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["auto", "json", "console"] = Field(
