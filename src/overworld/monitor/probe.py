@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from overworld.domain.activity import Answer
+from overworld.domain.errors import EngineUnavailable
 from overworld.domain.games import Game
 from overworld.engines.base import Engine
 from overworld.games.query import ask, has_query
@@ -42,6 +43,8 @@ async def take_look(engine: Engine, server: RunningServer, game: Game | None, *,
     try:
         async with asyncio.timeout(USAGE_TIMEOUT_SECONDS):
             usage = await engine.usage(server.server_id)
+        if usage is None and not engine.observed(server.server_id).complete:
+            raise EngineUnavailable("The engine has not seen all its servers yet.")
     except Exception as error:
         log.warning("what the server uses is not known", server_id=server.server_id, error=repr(error))
         return Look(server.server_id, datetime.now(UTC), time.monotonic(), Process.UNKNOWN, has_query=is_asked)
