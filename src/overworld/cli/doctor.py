@@ -1,0 +1,61 @@
+"""What ``overworld doctor`` is made of: checks that each come to one finding. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from overworld.cli.errors import CliError
+
+
+class Severity(StrEnum):
+    """How much a finding matters."""
+
+    OK = "ok"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check came to: one sentence, and (unless all is well) what to do about it."""
+
+    severity: Severity
+    says: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing to look at. ``run`` changes nothing and ends within seconds; what it raises counts as bad."""
+
+    name: str
+    run: Callable[[], Finding]
+
+
+def run_checks(checks: Iterable[Check]) -> Sequence[tuple[str, Finding]]:
+    """Every check's finding, in order; one that breaks hides none of the others."""
+    return [(check.name, _run(check)) for check in checks]
+
+
+def gather_checks(name: str, make: Callable[[], Iterable[Check]]) -> Sequence[Check]:
+    """The checks that ``make`` returns; if it breaks, one check that says so under ``name``."""
+    try:
+        return list(make())
+    except Exception as error:
+        finding = _broken(error)
+        return [Check(name, lambda: finding)]
+
+
+def _run(check: Check) -> Finding:
+    try:
+        return check.run()
+    except CliError as error:
+        return Finding(Severity.BAD, f"{error.title}: {error.detail}" if error.detail else error.title, error.mend)
+    except Exception as error:  # whatever is wrong with this installation is what the doctor is there to tell
+        return _broken(error)
+
+
+def _broken(error: Exception) -> Finding:
+    return Finding(Severity.BAD, f"could not be checked: {type(error).__name__}: {' '.join(str(error).split())}")

@@ -1,0 +1,82 @@
+"""A server's console as a stream that survives lost connections: it resumes after the last line that was seen."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+from httpx_sse import EventSource, SSEError, connect_sse
+
+from overworld.cli.api import ONCE, Api, Json, api_path, as_refusal, as_unreachable
+from overworld.cli.errors import NotAllowed, Unreachable
+
+SILENCE_SECONDS = 45.0
+"""The API says something at least every 15 s; three times that without a word is a dead connection."""
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 10.0
+
+
+def follow_console(
+    api: Api,
+    server_id: str,
+    *,
+    after: str | None,
+    on_break: Callable[[str], None],
+    on_connect: Callable[[], None] = lambda: None,
+    pause: Callable[[float], object] = time.sleep,
+) -> Iterator[Json]:
+    """Lines ``{id, at, text}`` after the id ``after`` (None: the last 200 first), for ever, none twice.
+
+    A lost connection is reported to ``on_break`` and made anew after ``pause`` was called with the seconds to wait;
+    ``on_connect`` is called whenever one stands.
+    Raises ``CliError`` if the first connection cannot be made or the API says that the stream may not go on.
+    """
+    last, has_connected, seconds = after, False, FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            for line in _read_once(api, server_id, last):
+                has_connected = True
+                if line is None:
+                    on_connect()
+                else:
+                    seconds = FIRST_PAUSE_SECONDS
+                    last = line["id"]
+                    yield line
+            on_break("The stream ended; connecting again.")
+        except Unreachable as error:
+            if not has_connected:
+                raise
+            on_break(f"{error.title}; trying again.")
+        pause(seconds)
+        seconds = min(seconds * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _read_once(api: Api, server_id: str, after: str | None) -> Iterator[Json | None]:
+    """Once None as soon as the connection stands, then its lines."""
+    headers = {} if after is None else {"Last-Event-ID": after}
+    timeout = httpx.Timeout(SILENCE_SECONDS, connect=5.0)
+    path = api_path("servers", server_id, "console")
+    try:
+        with connect_sse(
+            api.client, "GET", path, headers=headers, timeout=timeout, extensions={"retry": ONCE}
+        ) as source:
+            if not source.response.is_success:
+                source.response.read()
+                raise as_refusal(source.response, api.target)
+            yield None
+            yield from _read_events(source)
+    except httpx.HTTPError as error:
+        raise as_unreachable(error, api.target) from error
+    except (SSEError, ValueError, LookupError) as error:
+        raise Unreachable("What was sent is not a console", str(error)) from error
+
+
+def _read_events(source: EventSource) -> Iterator[Json]:
+    for event in source.iter_sse():
+        document = json.loads(event.data)
+        if event.event == "end":
+            raise NotAllowed("The stream was ended", str(document.get("reason", "")))
+        if event.event == "message":
+            yield {"id": str(document["id"]), "at": document["at"], "text": str(document["text"])}
