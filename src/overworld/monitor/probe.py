@@ -13,8 +13,9 @@ from overworld.domain.activity import Answer
 from overworld.domain.errors import EngineUnavailable
 from overworld.domain.games import Game
 from overworld.engines.base import Engine
-from overworld.games.query import ask, has_query
+from overworld.games.query import QueryFailed, ask, has_query
 from overworld.monitor.look import Look, Process
+from overworld.monitor.reading import believe
 from overworld.store.activity import RunningServer
 
 log = structlog.get_logger(__name__)
@@ -60,7 +61,9 @@ async def _ask(server: RunningServer, game: Game, host: str | None) -> Answer | 
     began = time.monotonic()
     try:
         async with asyncio.timeout(QUERY_TIMEOUT_SECONDS + 1):
-            answer = await ask(game, server.endpoints, QUERY_TIMEOUT_SECONDS, host=host)
+            answer = believe(await ask(game, server.endpoints, QUERY_TIMEOUT_SECONDS, host=host))
+        if answer is None:
+            raise QueryFailed("The number of players cannot be true.")
     except Exception as error:
         QUERY_FAILURES.labels(game.slug).inc()
         log.debug("the game did not answer", server_id=server.server_id, game=game.slug, error=repr(error))

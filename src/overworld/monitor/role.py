@@ -162,9 +162,9 @@ class Monitor:
             return
         try:
             is_written = await asyncio.to_thread(self._clerk.write, batch)
-        except BaseException:
+        except Unavailable:
             self._books.put_back(batch)
-            raise
+            raise  # any other error drops the batch: what PostgreSQL will never take must not hold up the rest
         if not is_written:
             self._start_over(None)
 
