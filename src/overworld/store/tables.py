@@ -128,6 +128,7 @@ usage_sample = Table(  # the history of activity, thinned with age: one row a se
     Column("resolution", Integer, primary_key=True),  # seconds: 60, 3600 or 86400
     Column("at", Time, primary_key=True),  # start of the step
     Column("samples", Integer, nullable=False),
+    Column("players_samples", Integer, nullable=False),  # those of them in which the players were known
     Column("players_max", Integer),
     Column("players_average", Double),
     Column("cpu_percent", Double),
@@ -152,7 +153,7 @@ operation = Table(
     metadata,
     Column("id", Text, primary_key=True),
     # No foreign keys: the handle of a deletion must answer after the server is gone.
-    Column("server_id", Text, nullable=False, index=True),
+    Column("server_id", Text, nullable=False),
     Column("account_id", Text, nullable=False),  # the owner of the server, for scoping
     Column("kind", Text, nullable=False),
     Column("generation", BigInteger, nullable=False),
@@ -163,6 +164,9 @@ operation = Table(
     Column("ended_at", Time),
     Index("ix_operation_open", "server_id", postgresql_where=text("outcome = 'running'")),
     Index("ix_operation_created", "created_at", "id"),
+    Index("ix_operation_server_created", "server_id", "created_at", "id"),
+    Index("ix_operation_account_created", "account_id", "created_at", "id"),
+    Index("ix_operation_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
 )
 
 event = Table(
@@ -177,6 +181,7 @@ event = Table(
     Column("message", Text, nullable=False),
     Index("ix_event_server_id", "server_id", "id"),
     Index("ix_event_account_id", "account_id", "id"),
+    Index("ix_event_at", "at"),
 )
 
 port_lease = Table(

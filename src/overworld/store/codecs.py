@@ -1,0 +1,160 @@
+"""Domain values to and from JSON columns, and rows to dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from sqlalchemy import RowMapping
+
+from overworld.domain.accounts import Account, Quota, Role, Token
+from overworld.domain.activity import Activity, Presence
+from overworld.domain.conditions import Condition, ConditionType, Truth
+from overworld.domain.games import Protocol
+from overworld.domain.operations import Operation, OperationKind, Outcome
+from overworld.domain.servers import Desired, Endpoint, RetiredWorld, Server, Status
+
+Json = dict[str, Any]
+Values: TypeAlias = Mapping[str, Any] | RowMapping
+
+
+def clean_text(seen: str) -> str:
+    """What was seen (a game's output, a player's name) as PostgreSQL can hold it: NUL and half surrogate pairs become
+    replacement characters, so that one strange line never spoils a batch. What people ask for is refused instead."""
+    return seen.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def write_condition(condition: Condition) -> Json:
+    """As it is stored."""
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": clean_text(condition.message),
+        "observed_generation": condition.observed_generation,
+        "since": condition.since.isoformat(),
+    }
+
+
+def read_condition(value: Json) -> Condition:
+    """The condition that ``write_condition`` wrote."""
+    return Condition(
+        type=ConditionType(value["type"]),
+        status=Truth(value["status"]),
+        reason=value["reason"],
+        message=value["message"],
+        observed_generation=value["observed_generation"],
+        since=datetime.fromisoformat(value["since"]),
+    )
+
+
+def write_endpoint(endpoint: Endpoint) -> Json:
+    """As it is stored."""
+    return {"name": endpoint.name, "protocol": endpoint.protocol, "host": endpoint.host, "port": endpoint.port}
+
+
+def read_endpoint(value: Json) -> Endpoint:
+    """The endpoint that ``write_endpoint`` wrote."""
+    return Endpoint(value["name"], Protocol(value["protocol"]), value["host"], value["port"])
+
+
+def read_status(
+    observed_generation: int, conditions: Iterable[Json], endpoints: Iterable[Json], updated_at: datetime | None
+) -> Status:
+    """The status of the columns of a status row."""
+    return Status(
+        observed_generation=observed_generation,
+        conditions=tuple(read_condition(condition) for condition in conditions),
+        endpoints=tuple(read_endpoint(endpoint) for endpoint in endpoints),
+        updated_at=updated_at,
+    )
+
+
+def read_server(value: Values, retired_worlds: Iterable[Json]) -> Server:
+    """The server of a row of the table ``server`` and of ``retired_worlds`` as JSON."""
+    return Server(
+        id=value["id"],
+        number=value["number"],
+        account_id=value["account_id"],
+        name=value["name"],
+        game=value["game"],
+        generation=value["generation"],
+        desired=Desired(value["desired"]),
+        desired_generation=value["desired_generation"],
+        restarts=value["restarts"],
+        variables=value["variables"],
+        memory_mib=value["memory_mib"],
+        world_generation=value["world_generation"],
+        retired_worlds=tuple(
+            RetiredWorld(world["generation"], read_time(world["keep_until"])) for world in retired_worlds
+        ),
+        created_at=value["created_at"],
+        updated_at=value["updated_at"],
+        deleted_at=value["deleted_at"],
+        purge_at=value["purge_at"],
+    )
+
+
+def read_operation(value: Values) -> Operation:
+    """The operation of a row of its table; its times may be texts, as JSON has them."""
+    return Operation(
+        id=value["id"],
+        server_id=value["server_id"],
+        account_id=value["account_id"],
+        kind=OperationKind(value["kind"]),
+        generation=value["generation"],
+        created_at=read_time(value["created_at"]),
+        outcome=Outcome(value["outcome"]),
+        reason=value["reason"],
+        message=value["message"],
+        ended_at=None if value["ended_at"] is None else read_time(value["ended_at"]),
+    )
+
+
+def read_activity(value: Values) -> Activity:
+    """The activity of a row of its table."""
+    return Activity(
+        presence=Presence(value["presence"]),
+        players=value["players"],
+        max_players=value["max_players"],
+        names=tuple(value["names"]),
+        cpu_percent=value["cpu_percent"],
+        memory_mib=value["memory_mib"],
+        disk_mib=value["disk_mib"],
+        seen_at=value["seen_at"],
+        last_active_at=value["last_active_at"],
+        join_seen_at=value["join_seen_at"],
+    )
+
+
+def read_account(value: Values) -> Account:
+    """The account of a row of its table."""
+    return Account(
+        id=value["id"],
+        name=value["name"],
+        role=Role(value["role"]),
+        quota=Quota(servers=value["max_servers"], memory_mib=value["max_memory_mib"]),
+        created_at=value["created_at"],
+        disabled_at=value["disabled_at"],
+    )
+
+
+def read_token(value: Values) -> Token:
+    """The token of a row of its table, without its hash."""
+    return Token(
+        id=value["id"],
+        account_id=value["account_id"],
+        label=value["label"],
+        prefix=value["prefix"],
+        created_at=value["created_at"],
+        expires_at=value["expires_at"],
+        last_used_at=value["last_used_at"],
+        revoked_at=value["revoked_at"],
+    )
+
+
+def read_time(value: datetime | str) -> datetime:
+    """A time in UTC, from a column or from PostgreSQL's JSON."""
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return at.astimezone(UTC)

@@ -1,0 +1,11 @@
+"""Runs the revisions on the connection that overworld.store.schema opened, in one transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from overworld.store.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+with context.begin_transaction():
+    context.run_migrations()
