@@ -9,8 +9,7 @@ ARGS ?=
 .PHONY: help demo test check soak bench format clean
 
 help: ## Explain the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do \
-		printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Start Overworld with a real game server and stay until Ctrl-C (CI=true: prove it, then stop)
 	@scripts/setup demo
