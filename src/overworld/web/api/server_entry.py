@@ -1,0 +1,135 @@
+"""A server as clients see it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from overworld.domain.activity import Activity, Presence
+from overworld.domain.conditions import Truth
+from overworld.domain.games import Protocol
+from overworld.domain.servers import Desired
+from overworld.domain.state import State
+from overworld.games.catalogue import Catalogue
+from overworld.games.launch import render_connect
+from overworld.store.server_rows import ServerView
+from overworld.web.wire import Shown
+
+
+class ServerEndpoint(Shown):
+    """Where one of a server's ports is reached."""
+
+    name: str
+    protocol: Protocol
+    host: str
+    port: int
+
+
+class ServerCondition(Shown):
+    """One thing that was seen of a server."""
+
+    type: str
+    status: Truth
+    reason: str = Field(description="One word; clients may switch on it.")
+    message: str = Field(description="A sentence for people.")
+    since: datetime
+    observed_generation: int
+
+
+class ServerActivity(Shown):
+    """Who plays and what it uses, as last seen. Null means not known, never zero."""
+
+    presence: Presence
+    players: int | None
+    max_players: int | None
+    names: list[str] = Field(description="May be fewer than `players`: some games hide names.")
+    cpu_percent: float | None = Field(description="Of one core.")
+    memory_mib: float | None
+    disk_mib: float | None
+    seen_at: datetime
+    last_active_at: datetime | None
+
+
+class ServerOwner(Shown):
+    """Whose server it is."""
+
+    id: str
+    name: str
+
+
+class ServerEntry(Shown):
+    """A game server: what is wanted of it and what was seen of it."""
+
+    id: str
+    name: str
+    game: str
+    owner: ServerOwner
+    state: State
+    desired: Desired
+    generation: int = Field(description="Grows with every change of what is wanted.")
+    observed_generation: int = Field(description="The generation that the controller has looked at.")
+    memory_mib: int
+    variables: dict[str, str | int | bool]
+    endpoints: list[ServerEndpoint]
+    connect: str | None = Field(description="How a player gets in; null while there is no address.")
+    conditions: list[ServerCondition]
+    activity: ServerActivity | None
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+    purge_at: datetime | None = Field(description="When a deleted server's world is removed for good.")
+
+
+def show_server(view: ServerView, catalogue: Catalogue) -> ServerEntry:
+    """The server as clients see it."""
+    server, status = view.server, view.status
+    game = catalogue.find(server.game)
+    return ServerEntry(
+        id=server.id,
+        name=server.name,
+        game=server.game,
+        owner=ServerOwner(id=server.account_id, name=view.owner_name),
+        state=view.state,
+        desired=server.desired,
+        generation=server.generation,
+        observed_generation=status.observed_generation,
+        memory_mib=server.memory_mib,
+        variables=dict(server.variables),
+        endpoints=[
+            ServerEndpoint(name=endpoint.name, protocol=endpoint.protocol, host=endpoint.host, port=endpoint.port)
+            for endpoint in status.endpoints
+        ],
+        connect=render_connect(game, status.endpoints) if game is not None and status.endpoints else None,
+        conditions=[
+            ServerCondition(
+                type=condition.type,
+                status=condition.status,
+                reason=condition.reason,
+                message=condition.message,
+                since=condition.since,
+                observed_generation=condition.observed_generation,
+            )
+            for condition in status.conditions
+        ],
+        activity=None if view.activity is None else show_activity(view.activity),
+        created_at=server.created_at,
+        updated_at=server.updated_at,
+        deleted_at=server.deleted_at,
+        purge_at=server.purge_at,
+    )
+
+
+def show_activity(activity: Activity) -> ServerActivity:
+    """The activity as clients see it."""
+    return ServerActivity(
+        presence=activity.presence,
+        players=activity.players,
+        max_players=activity.max_players,
+        names=list(activity.names),
+        cpu_percent=activity.cpu_percent,
+        memory_mib=activity.memory_mib,
+        disk_mib=activity.disk_mib,
+        seen_at=activity.seen_at,
+        last_active_at=activity.last_active_at,
+    )

@@ -1,0 +1,72 @@
+"""The API over a real PostgreSQL and a world in memory, with an admin and two tenants."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from integration.web.clients import Client
+from overworld.domain.accounts import Quota, Role
+from overworld.engines.memory import MemoryConsole, MemoryWorld
+from overworld.games.catalogue import Catalogue
+from overworld.services import bootstrap, tokens
+from overworld.settings import Settings
+from overworld.store.accounts import create_account, find_account_by_name
+from overworld.store.database import Database
+from overworld.web.app import create_app
+
+
+@pytest.fixture
+def world() -> MemoryWorld:
+    """Where servers would run."""
+    return MemoryWorld()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """The settings of a new installation."""
+    return Settings(data_folder=tmp_path)
+
+
+@pytest.fixture
+def app(database: Database, world: MemoryWorld, settings: Settings) -> Flask:
+    """The API."""
+    return create_app(database, MemoryConsole(world), Catalogue.load(), settings)
+
+
+@pytest.fixture
+def admin(app: Flask, database: Database) -> Client:
+    """The owner of the machine."""
+    with database.transaction() as tx:
+        token = bootstrap.ensure_admin_token(tx, None, datetime.now(UTC))
+        account = find_account_by_name(tx, bootstrap.ADMIN_NAME)
+    return Client(app, token, account)
+
+
+@pytest.fixture
+def anna(app: Flask, database: Database) -> Client:
+    """A user."""
+    return _user(app, database, "anna")
+
+
+@pytest.fixture
+def ben(app: Flask, database: Database) -> Client:
+    """Another user."""
+    return _user(app, database, "ben")
+
+
+@pytest.fixture
+def nobody(app: Flask) -> Client:
+    """Somebody without a token."""
+    return Client(app, None)
+
+
+def _user(app: Flask, database: Database, name: str) -> Client:
+    now = datetime.now(UTC)
+    with database.transaction() as tx:
+        account = create_account(tx, name=name, role=Role.USER, quota=Quota(servers=10, memory_mib=16384), now=now)
+        issued = tokens.issue_for(tx, account, label="tests", lifetime=None, now=now)
+    return Client(app, issued.plain, account)
