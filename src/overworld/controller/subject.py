@@ -31,7 +31,8 @@ class Subject:
         """Whether a port of the game has no address yet, and should have one."""
         if self.game is None or self.server.desired is Desired.DELETED:
             return False
-        return not {port.name for port in self.game.ports} <= {endpoint.name for endpoint in self.endpoints}
+        wanted = {(port.name, port.protocol) for port in self.game.ports}
+        return not wanted <= {(endpoint.name, endpoint.protocol) for endpoint in self.endpoints}
 
     @property
     def want(self) -> Want:

@@ -1,47 +1,26 @@
-"""An engine whose servers exist only in memory, for tests and benchmarks: a world that can be made to misbehave.
+"""The reality behind the memory engine: it outlives the engines that look at it, as processes outlive a controller.
 
-``MemoryWorld`` is the reality: it outlives the engines that look at it, as processes outlive a controller. By default
-everything happens at once and costs next to nothing. Time moves by its clock: a real one moves by itself, with a clock
-of one's own call ``tick`` after turning it.
+By default everything happens at once and costs next to nothing. Time moves by the world's clock: a real one moves by
+itself, with a clock of one's own call ``tick`` after turning it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from overworld.domain.errors import Conflict, EngineUnavailable
+from overworld.domain.errors import EngineUnavailable
 from overworld.domain.games import Protocol
-from overworld.domain.observed import (
-    Exit,
-    Launch,
-    Layout,
-    Observed,
-    Phase,
-    ProcessSeen,
-    Removal,
-    Usage,
-    Want,
-    restart_delay,
-)
+from overworld.domain.observed import Exit, Launch, Observed, Phase, ProcessSeen, Removal, Want, restart_delay
 from overworld.domain.servers import ServerId
-from overworld.engines.base import Engine, Line, Wake
+from overworld.engines.base import Line, Wake
 
 KEPT_LINES = 1000
 STABLE_AFTER = timedelta(minutes=10)
-
-Fault = Callable[[str, ServerId], Exception | None]
-"""Given the name of a call and a server: what the call raises, or None."""
-
-
-def no_fault(_call: str, _server_id: ServerId) -> Exception | None:
-    """Nothing goes wrong."""
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +68,7 @@ class MemoryWorld:
     consoles: dict[ServerId, deque[Line]] = field(default_factory=dict)
     commands: dict[ServerId, list[str]] = field(default_factory=dict)
     watchers: list[Wake] = field(default_factory=list)
-    on_timer: Callable[[datetime], None] | None = None
+    alarms: list[Callable[[datetime], None]] = field(default_factory=list)
     _timers: list[tuple[datetime, int, ServerId, int, Callable[[ServerId], None]]] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)
 
@@ -271,8 +250,8 @@ class MemoryWorld:
     def _after(self, delay: timedelta, server_id: ServerId, action: Callable[[ServerId], None]) -> None:
         due = self.now() + delay
         heapq.heappush(self._timers, (due, next(self._numbers), server_id, self.machines[server_id].turn, action))
-        if self.on_timer is not None:
-            self.on_timer(due)
+        for alarm in self.alarms:
+            alarm(due)
 
     def _hear(self, server_id: ServerId, what: str) -> None:
         if self.on_change is not None:
@@ -281,152 +260,3 @@ class MemoryWorld:
     def _tell(self, server_id: ServerId) -> None:
         for watcher in self.watchers:
             watcher(server_id)
-
-
-class MemoryEngine(Engine):
-    """One look at a ``MemoryWorld``. ``fault`` is asked before every call, ``late_fault`` after its effect (the answer
-    was lost); ``wake_through`` may delay, drop, repeat or reorder wakes; ``freeze`` makes the cache stale."""
-
-    def __init__(self, world: MemoryWorld | None = None) -> None:
-        self.world = world if world is not None else MemoryWorld()
-        self.fault: Fault = no_fault
-        self.late_fault: Fault = no_fault
-        self.wake_through: Callable[[Wake, ServerId], None] | None = None
-        self.is_filling = False
-        self.hangs: set[ServerId] = set()
-        self._frozen: dict[ServerId, Observed] | None = None
-        self._wake: Wake | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def start(self, wake: Wake) -> None:
-        self._wake = wake
-        self.world.watchers.append(self._heard)
-        if self.world.clock is None:
-            self.world.on_timer = self._arm
-            self._ring()
-
-    async def close(self) -> None:
-        if self._heard in self.world.watchers:
-            self.world.watchers.remove(self._heard)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self.world.on_timer = None
-        self._wake = None
-
-    def layout(self, server_id: ServerId, world_generation: int) -> Layout:
-        return Layout(f"/memory/{server_id}/world/{world_generation}", f"/memory/{server_id}/config")
-
-    def observed(self, server_id: ServerId) -> Observed:
-        if self.is_filling:
-            return Observed(server_id, complete=False)
-        if self._frozen is not None:
-            return self._frozen.get(server_id, Observed(server_id, complete=True))
-        return self.world.observe(server_id)
-
-    def server_ids(self) -> Iterable[ServerId]:
-        return tuple(self.world.machines if self._frozen is None else self._frozen)
-
-    async def apply(self, want: Want, launch: Launch) -> None:
-        await self._go_wrong("apply", want.server_id, self.fault)
-        self.world.apply(want, launch)
-        await self._go_wrong("apply", want.server_id, self.late_fault)
-
-    async def delete(self, removal: Removal) -> None:
-        await self._go_wrong("delete", removal.server_id, self.fault)
-        self.world.delete(removal)
-        await self._go_wrong("delete", removal.server_id, self.late_fault)
-
-    async def usage(self, server_id: ServerId) -> Usage | None:
-        await self._go_wrong("usage", server_id, self.fault)
-        machine = self.world.machines.get(server_id)
-        if machine is None or machine.process is None or machine.want is None or machine.started_at is None:
-            return None
-        if machine.process.phase not in {Phase.STARTING, Phase.READY, Phase.STOPPING}:
-            return None
-        age = (self.world.now() - machine.started_at).total_seconds()
-        return Usage(age * 0.01, machine.want.memory_mib / 2, 1.0, None, machine.started_at)
-
-    async def port_is_free(self, protocol: Protocol, port: int) -> bool:
-        return (protocol, port) not in self.world.taken_ports
-
-    def freeze(self) -> None:
-        """From now on see the world as it is now: a stale cache."""
-        self._frozen = {server_id: self.world.observe(server_id) for server_id in self.world.machines}
-
-    def thaw(self) -> None:
-        """See the world as it is again, and be told of everything that may have changed meanwhile."""
-        before = self._frozen or {}
-        self._frozen = None
-        for server_id in {*before, *self.world.machines}:
-            if before.get(server_id) != self.world.observe(server_id):
-                self._heard(server_id)
-
-    async def _go_wrong(self, call: str, server_id: ServerId, fault: Fault) -> None:
-        if server_id in self.hangs:
-            await asyncio.Event().wait()
-        error = fault(call, server_id)
-        if error is not None:
-            raise error
-
-    def _heard(self, server_id: ServerId) -> None:
-        if self._wake is None or self._frozen is not None:
-            return
-        if self.wake_through is not None:
-            self.wake_through(self._wake, server_id)
-        else:
-            self._wake(server_id)
-
-    def _ring(self) -> None:
-        self._timer = None
-        self.world.tick()
-        due = self.world.next_due()
-        if due is not None:
-            self._arm(due)
-
-    def _arm(self, due: datetime) -> None:
-        if self._timer is not None and self.world.next_due() != due:
-            return  # an earlier one is set already
-        if self._timer is not None:
-            self._timer.cancel()
-        delay = max((due - self.world.now()).total_seconds(), 0.0)
-        self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
-
-
-class MemoryConsole:
-    """The console of a ``MemoryWorld``: ``say`` writes its lines, commands are kept in ``commands`` and echoed."""
-
-    def __init__(self, world: MemoryWorld) -> None:
-        self._world = world
-
-    def lines(self, server_id: ServerId, *, after: str | None, limit: int) -> list[Line]:
-        """The newest lines after an id, oldest first."""
-        kept = list(self._world.consoles.get(server_id, ()))
-        if after is not None and any(line.id == after for line in kept):
-            kept = [line for line in kept if line.id > after]
-        return kept[-limit:]
-
-    def follow(self, server_id: ServerId, *, after: str | None) -> Iterator[Line | None]:
-        """The lines there are, then None for as long as there are no new ones: never waits."""
-        limit = 200 if after is None else KEPT_LINES
-        while True:
-            news = self.lines(server_id, after=after, limit=limit)
-            if after is not None and news and news[0].id <= after:  # the id is gone: only what is newer
-                news = [line for line in news if line.id > after]
-            if not news:
-                yield None
-            for line in news:
-                after = line.id
-                limit = KEPT_LINES
-                yield line
-
-    def send(self, server_id: ServerId, command: str) -> None:
-        """Hand a line to the game."""
-        machine = self._world.machines.get(server_id)
-        process = machine.process if machine is not None else None
-        if machine is None or process is None or process.phase not in {Phase.STARTING, Phase.READY, Phase.STOPPING}:
-            raise Conflict("The server does not run: start it, then send commands.")
-        if not machine.accepts_commands:
-            raise Conflict("This game takes no commands on its console.")
-        self._world.commands.setdefault(server_id, []).append(command)
-        self._world.say(server_id, f"> {command}")

@@ -1,0 +1,120 @@
+"""Carries a plan out through the engine. Makes no choices: what can go wrong is told as an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from overworld.controller.metrics import measure_engine_call
+from overworld.controller.outcomes import Done, Failed, Outcome, Overtaken, Refused
+from overworld.controller.planner import Plan
+from overworld.controller.rows import Rows
+from overworld.controller.seen import is_ended
+from overworld.controller.subject import Subject
+from overworld.domain.errors import BadInput, EngineRefused, OverworldError
+from overworld.domain.games import Ready, Stop
+from overworld.domain.observed import Launch, Observed, Want
+from overworld.domain.servers import ServerId
+from overworld.engines.base import Engine
+from overworld.games.launch import render_launch
+
+BAD_SETTINGS = "BadSettings"
+
+log = structlog.get_logger(__name__)
+
+NOTHING = Launch(
+    programs=(),
+    arguments=(),
+    environment={},
+    files={},
+    stop=Stop(),
+    ready=Ready(line=""),
+    roster=None,
+    accepts_commands=False,
+    log_file=None,
+    install="",
+)
+"""What to launch where nothing can be: enough to stop what runs, by the stop of its own start."""
+
+
+class Executor:
+    """One plan at a time per server; any number of servers at once. Whatever goes wrong is an outcome, never raised."""
+
+    def __init__(self, rows: Rows, engine: Engine, *, deadline: timedelta, programs_folder: Path | None) -> None:
+        self._rows = rows
+        self._engine = engine
+        self._deadline = deadline
+        self._programs_folder = programs_folder
+
+    async def carry_out(self, subject: Subject, plan: Plan) -> Outcome:
+        """Do all of the plan that concerns the engine, in order, until something goes wrong."""
+        server = subject.server
+        try:
+            async with asyncio.timeout(self._deadline.total_seconds()):
+                if plan.confirm and not await self._rows.is_still_deleted(server.id, server.generation):
+                    return Overtaken()
+                if plan.apply is not None:
+                    launch = self._render(subject)
+                    with measure_engine_call("apply"):
+                        await self._engine.apply(plan.apply, launch)
+                for removal in plan.delete:
+                    with measure_engine_call("delete"):
+                        await self._engine.delete(removal)
+        except Exception as error:
+            return self._explain(error)
+        return Done()
+
+    def _explain(self, error: Exception) -> Outcome:
+        match error:
+            case EngineRefused():
+                log.info("the engine refused", reason=error.reason, detail=error.detail)
+                return Refused(error.reason, error.detail, error.retry_after)
+            case BadInput():  # the catalogue's entry changed under a server that was made with the old one
+                log.info("the game cannot be rendered", detail=error.detail)
+                return Refused(BAD_SETTINGS, f"{error.detail} Change the server's variables.", retry_after=None)
+            case TimeoutError():
+                log.warning("the engine took too long", deadline_seconds=self._deadline.total_seconds())
+                return Failed("The engine takes too long to answer.")
+            case OverworldError():
+                log.warning("a fault that should pass", error=type(error).__name__, detail=error.detail)
+                return Failed(error.detail)
+            case _:
+                log.error("a fault inside the controller or the engine", exc_info=error)
+                return Failed("Something went wrong inside Overworld; its log tells what.")
+
+    async def stop_orphan(self, server_id: ServerId, observed: Observed) -> Outcome:
+        """Stop what runs of a server that has no rows. Nothing of it is removed."""
+        process = observed.process
+        if not observed.complete:
+            return Failed("The engine is still looking around.")
+        if process is None or is_ended(process):
+            return Done()
+        log.warning("a game without a server in the database runs; it is stopped, its world kept", server_id=server_id)
+        want = Want(
+            server_id=server_id,
+            number=0,
+            running=False,
+            restarts=process.restarts,
+            spec_hash="",
+            world_generation=0,
+            memory_mib=0,
+            endpoints=(),
+        )
+        try:
+            async with asyncio.timeout(self._deadline.total_seconds()):
+                with measure_engine_call("apply"):
+                    await self._engine.apply(want, NOTHING)
+        except Exception:
+            log.exception("a game without a server could not be stopped", server_id=server_id)
+            return Failed("It could not be stopped.")
+        return Done()
+
+    def _render(self, subject: Subject) -> Launch:
+        if subject.game is None:
+            return NOTHING
+        server = subject.server
+        layout = self._engine.layout(server.id, server.world_generation)
+        return render_launch(subject.game, server, layout, subject.endpoints, programs_folder=self._programs_folder)

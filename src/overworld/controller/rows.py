@@ -1,0 +1,128 @@
+"""The controller's view of the database: what it reads and writes, each call one transaction off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol as TypingProtocol
+
+from overworld.domain.errors import NotFound
+from overworld.domain.games import Port, Protocol
+from overworld.domain.servers import Desired, ServerId
+from overworld.store.database import Database
+from overworld.store.ports import NoPortFree, PortLease, lease_ports, leased_ports
+from overworld.store.servers import ServerRecord, all_ids, due_ids, load_many, lock_server, purge_server
+from overworld.store.statuses import StatusWrite, write_statuses
+
+PortRequest = tuple[ServerId, Sequence[Port], Sequence[int]]
+"""A server, the ports it wants, and numbers that are known to be free."""
+
+
+class Rows(TypingProtocol):
+    """Every call raises ``Unavailable`` when the database does not answer; writes raise ``LeaseLost``."""
+
+    async def load(self, ids: Sequence[ServerId]) -> Mapping[ServerId, ServerRecord]:
+        """Those of the servers that exist, as they are now."""
+        ...
+
+    async def due_ids(self) -> Iterable[ServerId]:
+        """The servers whose newest spec was not looked at yet."""
+        ...
+
+    async def all_ids(self) -> Iterable[ServerId]:
+        """Every server."""
+        ...
+
+    async def leased_ports(self) -> set[tuple[Protocol, int]]:
+        """Every port that belongs to a server."""
+        ...
+
+    async def lease_ports(self, requests: Sequence[PortRequest]) -> dict[ServerId, tuple[PortLease, ...]]:
+        """Lease ports for many servers; those that got none (too few candidates, purged) are left out."""
+        ...
+
+    async def write(self, epoch: int, writes: Sequence[StatusWrite], now: datetime) -> None:
+        """Store statuses, events and verdicts, all or nothing."""
+        ...
+
+    async def is_still_deleted(self, server_id: ServerId, generation: int) -> bool:
+        """Whether the spec is still that of a deleted server at that generation, after every edit under way ended."""
+        ...
+
+    async def purge(self, epoch: int, last: StatusWrite, now: datetime) -> None:
+        """Store the last events and verdicts of a server and forget its rows."""
+        ...
+
+
+class DatabaseRows:
+    """``Rows`` in PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self, ids: Sequence[ServerId]) -> Mapping[ServerId, ServerRecord]:
+        def run() -> Mapping[ServerId, ServerRecord]:
+            with self._database.transaction() as tx:
+                return load_many(tx, ids)
+
+        return await asyncio.to_thread(run)
+
+    async def due_ids(self) -> Iterable[ServerId]:
+        def run() -> Iterable[ServerId]:
+            with self._database.transaction() as tx:
+                return due_ids(tx)
+
+        return await asyncio.to_thread(run)
+
+    async def all_ids(self) -> Iterable[ServerId]:
+        def run() -> Iterable[ServerId]:
+            with self._database.transaction() as tx:
+                return all_ids(tx)
+
+        return await asyncio.to_thread(run)
+
+    async def leased_ports(self) -> set[tuple[Protocol, int]]:
+        def run() -> set[tuple[Protocol, int]]:
+            with self._database.transaction() as tx:
+                return leased_ports(tx)
+
+        return await asyncio.to_thread(run)
+
+    async def lease_ports(self, requests: Sequence[PortRequest]) -> dict[ServerId, tuple[PortLease, ...]]:
+        def run() -> dict[ServerId, tuple[PortLease, ...]]:
+            leased = {}
+            with self._database.transaction() as tx:
+                for server_id, wanted, candidates in requests:
+                    try:
+                        leased[server_id] = lease_ports(tx, server_id, wanted, candidates)
+                    except (NoPortFree, NotFound):
+                        continue  # neither has failed a statement, so the transaction goes on
+            return leased
+
+        return await asyncio.to_thread(run)
+
+    async def write(self, epoch: int, writes: Sequence[StatusWrite], now: datetime) -> None:
+        def run() -> None:
+            with self._database.transaction() as tx:
+                write_statuses(tx, epoch, writes, now)
+
+        await asyncio.to_thread(run)
+
+    async def is_still_deleted(self, server_id: ServerId, generation: int) -> bool:
+        def run() -> bool:
+            with self._database.transaction() as tx:
+                view = lock_server(tx, server_id, None)
+            if view is None or view.server.id != server_id:
+                return False
+            return view.server.desired is Desired.DELETED and view.server.generation == generation
+
+        return await asyncio.to_thread(run)
+
+    async def purge(self, epoch: int, last: StatusWrite, now: datetime) -> None:
+        def run() -> None:
+            with self._database.transaction() as tx:
+                write_statuses(tx, epoch, [last], now)
+                purge_server(tx, last.server_id, now)
+
+        await asyncio.to_thread(run)
