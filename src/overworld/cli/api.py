@@ -62,7 +62,7 @@ def api_path(*parts: str) -> str:
 class Api:
     """One API. Use as a context manager, or call ``close``. Every call raises ``CliError`` and nothing else."""
 
-    def __init__(self, target: Target, *, retry: Retry = RETRY) -> None:
+    def __init__(self, target: Target, *, retry: Retry | None = None) -> None:
         self.target = target
         headers = {"User-Agent": f"overworld-cli/{version('overworld')}"}
         if target.token is not None:
@@ -71,7 +71,7 @@ class Api:
             base_url=target.url,
             headers=headers,
             timeout=TIMEOUT,
-            transport=RetryTransport(httpx.HTTPTransport(proxy=_find_proxy(target)), retry=retry),
+            transport=RetryTransport(httpx.HTTPTransport(proxy=_find_proxy(target)), retry=retry or RETRY),
         )
 
     def __enter__(self) -> Api:
@@ -125,6 +125,11 @@ class Api:
                 if refusal.slug != "still-running" or time.monotonic() > give_up_at:
                     raise
                 time.sleep(TWIN_PAUSE_SECONDS)
+
+    def patch(self, path: str, body: Mapping[str, Any], *, version: str | None = None) -> Json:
+        """Change a thing; with a ``version`` (an ETag) only if it is still that one. Never retried."""
+        headers = {} if version is None else {"If-Match": version}
+        return read_document(self.request("PATCH", path, body=body, headers=headers), self.target)
 
     def delete(self, path: str, params: Mapping[str, Any] | None = None) -> Answer:
         """Ask for a deletion; asking twice changes nothing more."""

@@ -14,6 +14,7 @@ import httpx
 from overworld.cli.api import ONCE, PREFIX, Api, Json, api_path, as_unreachable
 from overworld.cli.config import Target, config_path, find_target
 from overworld.cli.doctor import Check, Finding, Severity
+from overworld.cli.errors import Unreachable
 
 LARGEST_SKEW_SECONDS = 30.0
 MOST_NAMES = 5
@@ -24,11 +25,19 @@ def api_checks() -> Iterator[Check]:
     target = find_target(os.environ)
     api = Api(target, retry=ONCE)
 
+    is_reached = False
+
+    def reach() -> Finding:
+        nonlocal is_reached
+        finding = _reach(api)
+        is_reached = True
+        return finding
+
     def about(look: Callable[[Api], Finding]) -> Callable[[], Finding]:
-        return lambda: look(api)
+        return lambda: look(api) if is_reached else Finding(Severity.WARNING, "not looked at: the API does not answer")
 
     yield Check("kept token", lambda: _kept_token(target))
-    yield Check("api", about(_reach))
+    yield Check("api", reach)
     yield Check("ready", about(_ready))
     yield Check("token", about(_token))
     yield Check("version", about(_version))
@@ -50,8 +59,8 @@ def _kept_token(target: Target) -> Finding:
 def _reach(api: Api) -> Finding:
     response = _ask(api, "/livez")
     if response.status_code != 200:
-        return Finding(
-            Severity.BAD, f"{api.target.url}/livez gave {response.status_code}", "see the log of `overworld up`"
+        raise Unreachable(
+            f"{api.target.url}/livez gave {response.status_code}", mend="See the log of `overworld up` there."
         )
     return Finding(Severity.OK, f"answers at {api.target.url}")
 

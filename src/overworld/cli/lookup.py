@@ -34,7 +34,8 @@ def find_server(api: Api, wanted: str) -> Json:
                 f"Several servers are called {wanted}",
                 "Name the one you mean by its id:",
                 errors=[
-                    (server["id"], f"{server['game']}, of {server['owner']}") for server in exact[:_MOST_CANDIDATES]
+                    (server["id"], f"{server['game']}, of {server['owner']['name']}")
+                    for server in exact[:_MOST_CANDIDATES]
                 ],
             )
     raise NotFound(f"There is no server {wanted}", mend="`overworld list` shows the servers that you may see.")

@@ -20,9 +20,9 @@ class Duration(click.ParamType[timedelta]):
         if isinstance(value, timedelta):
             return value
         text = str(value).strip().lower()
-        if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text):
+        if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text, re.ASCII):
             return timedelta(seconds=float(text))
-        if re.fullmatch(r"(\d{1,9}[smhd])+", text):
+        if re.fullmatch(r"(\d{1,9}[smhd])+", text, re.ASCII):
             return timedelta(seconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([smhd])", text)))
         raise click.BadParameter(f"{text!r} is not a length of time: write 90, 90s, 15m, 2h or 7d.", ctx, param)
 

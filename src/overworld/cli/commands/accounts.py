@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from overworld.cli.api import Json, api_path
+from overworld.cli.api import Json, api_path, read_document
 from overworld.cli.errors import BadUsage
 from overworld.cli.session import Session, output_option, pass_session
 from overworld.cli.times import show_time
@@ -81,6 +81,8 @@ def show_account(session: Session, account: str) -> None:
 def create_account(session: Session, name: str, role: str, servers: int | None, memory_mib: int | None) -> None:
     """Make an account; `overworld token create --account ID` then makes its first token."""
     quota = _quota(servers, memory_mib)
+    if len(quota) == 1:
+        raise BadUsage("Half a quota", "Give both --servers and --memory-mib, or neither for the installation's own.")
     made = session.api.post(api_path("accounts"), {"name": name, "role": role, **({"quota": quota} if quota else {})})
     if session.as_json:
         print_json(made.document)
@@ -111,13 +113,16 @@ def edit_account(
         body["role"] = role
     if disabled is not None:
         body["disabled"] = disabled
-    if quota := _quota(servers, memory_mib):
-        body["quota"] = quota
-    if not body:
+    quota = _quota(servers, memory_mib)
+    if not body and not quota:
         raise BadUsage("Nothing to change", "Give --role, --servers, --memory-mib, --disable or --enable.")
     path = api_path("accounts", account)
-    session.api.request("PATCH", path, body=body)
-    edited = session.api.get(path)
+    version = None
+    if quota:  # the API takes a quota as a whole: what is not given stays as it is
+        present = session.api.request("GET", path)
+        body["quota"] = {**read_document(present, session.api.target)["quota"], **quota}
+        version = present.headers.get("ETag")
+    edited = session.api.patch(path, body, version=version)
     if session.as_json:
         print_json(edited)
     else:

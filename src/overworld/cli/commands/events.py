@@ -39,7 +39,7 @@ def events(session: Session, server: str | None, follow: bool, limit: int) -> No
         for event in newest:
             last = max(last, event["id"])
             _print_one(session, event)
-        newest = list(session.api.pages(path, {"after": last}))
+        newest = list(session.api.pages(path, {"after": last}))[::-1]
         if not newest:
             time.sleep(POLL_SECONDS)
 

@@ -22,13 +22,16 @@ def games(session: Session, game: str | None) -> None:
     if game is not None:
         _show_game(session, session.api.get(api_path("games", game)))
         return
-    found = list(session.api.pages(api_path("games")))
+    catalogue = session.api.get(api_path("games"))
     if session.as_json:
-        print_json({"items": found, "next_page_token": None})
+        print_json(catalogue)
         return
     print_table(
         [Column("GAME"), Column("TITLE", drop=2), Column("MEMORY", drop=3, right=True), Column("DESCRIPTION", drop=1)],
-        [[each["slug"], each["title"], f"{each['memory']['default_mib']} MiB", each["description"]] for each in found],
+        [
+            [each["slug"], each["title"], f"{each['memory']['default_mib']} MiB", each["description"]]
+            for each in catalogue["items"]
+        ],
         empty="The catalogue is empty.",
     )
 

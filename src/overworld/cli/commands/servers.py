@@ -16,7 +16,7 @@ from overworld.cli.variables import read_settings
 from overworld.cli.waiting import follow_operation, require_success, wait_options
 
 STATES = ("pending", "starting", "running", "stopping", "stopped", "failed", "deleted")
-SORTS = ("name", "-name", "created_at", "-created_at", "state")
+SORTS = ("name", "-name", "created_at", "-created_at", "state", "-state")
 
 
 @click.command()
@@ -88,7 +88,7 @@ def show_endpoint(endpoint: Json) -> str:
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only in this state (repeatable).")
 @click.option("--game", help="Only of this game.")
 @click.option("--name", help="Only those whose name contains this.")
-@click.option("--owner", help="Only of the account with this id.")
+@click.option("--owner", help="Only of the account with this id or name.")
 @click.option("--deleted", is_flag=True, help="The deleted ones that can still be undeleted.")
 @click.option("--sort", type=click.Choice(SORTS), default="name", show_default=True, help="Order; - means downwards.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
@@ -135,7 +135,7 @@ def list_servers(
                 server["game"],
                 show_players(server),
                 show_endpoint(server["endpoints"][0]) if server["endpoints"] else None,
-                server["owner"],
+                server["owner"]["name"],
                 server["id"],
             ]
             for server in servers
@@ -177,7 +177,7 @@ def show(session: Session, server: str) -> None:
             "state": found["state"],
             "wanted": found["desired"],
             "game": found["game"],
-            "owner": found["owner"],
+            "owner": found["owner"]["name"],
             "connect": found["connect"] or None,
             "address": ", ".join(map(show_endpoint, found["endpoints"])) or None,
             "memory": f"{found['memory_mib']} MiB",
@@ -256,9 +256,7 @@ def edit(
         body["memory_mib"] = memory_mib
     if not body:
         raise BadUsage("Nothing to change", "Give --name, --set, --unset or --memory-mib.")
-    path = api_path("servers", found["id"])
-    session.api.request("PATCH", path, body=body)
-    edited = session.api.get(path)
+    edited = session.api.patch(api_path("servers", found["id"]), body)
     if session.as_json:
         print_json(edited)
         return
