@@ -7,6 +7,7 @@ import signal
 
 from overworld import wiring
 from overworld.settings import Settings
+from overworld.telemetry import serve_metrics
 
 
 async def run_role(name: str, settings: Settings) -> None:
@@ -19,14 +20,18 @@ async def run_role(name: str, settings: Settings) -> None:
     database = wiring.open_database(settings, name)
     engine = wiring.open_engine(settings)
     try:
-        if name == "controller":
-            from overworld.controller.role import run_controller
+        with serve_metrics(settings.metrics_listen):
+            if name == "controller":
+                from overworld.controller.role import run_controller
 
-            await run_controller(database, engine, catalogue, settings, stop)
-        else:
-            from overworld.monitor.role import run_monitor
+                await run_controller(
+                    database, engine, catalogue, settings, stop, public_host=wiring.public_host(settings)
+                )
+            else:
+                from overworld.monitor.role import run_monitor
 
-            await run_monitor(database, engine, catalogue, settings, stop)
+                await engine.start(lambda _: None)
+                await run_monitor(database, engine, catalogue, settings, stop)
     finally:
         await engine.close()
         database.close()

@@ -29,7 +29,7 @@ def database_url(settings: Settings) -> str:
     """Where the database is. The embedded one's password is read from its file, so that it is in no environment."""
     if settings.database_url is not None:
         return settings.database_url
-    return embedded_postgres(settings).url()
+    return embedded_postgres(settings).url
 
 
 def open_database(settings: Settings, role: str, *, pool_size: int = 5) -> Database:

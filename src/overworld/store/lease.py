@@ -77,6 +77,16 @@ def release(tx: Transaction, held: Lease) -> None:
     )
 
 
+def release_all_of(tx: Transaction, holder_prefix: str) -> None:
+    """Let go of every lease whose holder's name begins with ``holder_prefix``; for somebody who knows that those
+    processes are dead. Safe to call twice."""
+    tx.execute(
+        update(lease)
+        .where(lease.c.holder.startswith(holder_prefix, autoescape=True))
+        .values(expires_at=func.clock_timestamp())
+    )
+
+
 def check_epoch(tx: Transaction, name: str, epoch: int) -> None:
     """Make sure that ``epoch`` is the lease's until the transaction ends. Raises ``LeaseLost``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,9 @@ from overworld.domain.errors import Unavailable
 from overworld.monitor.role import run_monitor
 from overworld.settings import Settings
 from overworld.store.database import Database
+from overworld.store.lease import release_all_of
 from overworld.store.schema import upgrade
+from overworld.telemetry import serve_metrics
 from overworld.up.admin_token import keep_admin_token
 from overworld.up.children import postgres_process, web_process
 from overworld.up.lock import sole_owner
@@ -28,6 +31,7 @@ from overworld.up.stop_games import stop_all_games
 log = structlog.get_logger(__name__)
 
 WEB_READY_WITHIN_SECONDS = 60.0
+HOLDER_PREFIX = "up-"
 
 
 async def run_up(settings: Settings, *, stop_games: bool) -> None:
@@ -48,17 +52,39 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
                 await stack.enter_async_context(postgres_process(wiring.embedded_postgres(settings)))
             await asyncio.to_thread(upgrade, wiring.database_url(settings))
             database = await stack.enter_async_context(_open(settings))
+            await asyncio.to_thread(_release_leases_of_the_dead, database, settings)
             await asyncio.to_thread(keep_admin_token, database, settings.data_folder, datetime.now(UTC))
+            stack.enter_context(serve_metrics(settings.metrics_listen))
             engine = wiring.open_engine(settings)
             stack.push_async_callback(engine.close)
             if stop_games:
                 stack.push_async_callback(stop_all_games, wiring.open_engine(settings), click.echo)
             await stack.enter_async_context(web_process())
             async with asyncio.TaskGroup() as roles:
-                roles.create_task(run_controller(database, engine, catalogue, settings, stop), name="controller")
-                roles.create_task(run_monitor(database, engine, catalogue, settings, stop), name="monitor")
+                controller = run_controller(
+                    database,
+                    engine,
+                    catalogue,
+                    settings,
+                    stop,
+                    public_host=wiring.public_host(settings),
+                    holder=f"{HOLDER_PREFIX}{secrets.token_hex(4)}",
+                )
+                monitor = run_monitor(
+                    database, engine, catalogue, settings, stop, holder=f"{HOLDER_PREFIX}{secrets.token_hex(4)}"
+                )
+                roles.create_task(controller, name="controller")
+                roles.create_task(monitor, name="monitor")
                 roles.create_task(_tell_when_ready(settings, stop), name="ready message")
             log.info("stopping")
+
+
+def _release_leases_of_the_dead(database: Database, settings: Settings) -> None:
+    """Do not wait for the leases of an ``up`` that was killed to run out: we are the only one on this data folder, so
+    the holders of the database inside it are dead. Nobody knows that of a database by URL."""
+    if settings.runs_embedded_database:
+        with database.transaction() as tx:
+            release_all_of(tx, HOLDER_PREFIX)
 
 
 @asynccontextmanager
