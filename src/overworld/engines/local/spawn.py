@@ -12,9 +12,9 @@ from typing import Any
 from overworld.domain.errors import EngineUnavailable
 from overworld.engines import keeper
 
-# The keeper is imported rather than run as a script, so that its compiled form is used: 20 ms of each start.
+# The keeper is imported rather than run as a script, so that its compiled form is used: a third of each start.
 # Its folder comes last in the path, so that nothing beside it can stand in for a module of Python.
-_BOOT = "import sys; sys.path.append(sys.argv.pop(1)); import keeper; keeper.main()"
+_BOOT = "import sys; sys.path.append(sys.argv.pop(1).removesuffix('/keeper.py')); import keeper; keeper.main()"
 _KNOWN = {0, keeper.KEEPER_RUNS, keeper.WORLD_IN_USE, keeper.MUST_RECOVER}
 _PATIENCE_SECONDS = 10.0
 
@@ -37,7 +37,7 @@ def _spawn(mode: str, run: Path, stdin: bytes) -> int:
     with os.fdopen(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as stderr:
         os.ftruncate(stderr.fileno(), 0)
         child = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT, str(Path(keeper.__file__).parent), mode, str(run)],
+            [sys.executable, "-I", "-S", "-c", _BOOT, keeper.__file__, mode, str(run)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
