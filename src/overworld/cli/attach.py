@@ -48,7 +48,7 @@ class Reader(threading.Thread):
                 self._server_id,
                 after=self._after,
                 on_connect=self.connected.set,
-                on_break=print_note,
+                on_break=self._say,
                 pause=self._stopped.wait,
             ):
                 if self._stopped.is_set():
@@ -59,6 +59,10 @@ class Reader(threading.Thread):
                 self.failure = error
                 self.connected.set()
                 self._on_end()
+
+    def _say(self, text: str) -> None:
+        if not self._stopped.is_set():
+            print_note(text)
 
     def stop(self) -> None:
         """Print nothing any more. The thread may still wait for its connection; it ends with the process."""

@@ -10,7 +10,7 @@ import httpx
 from httpx_sse import EventSource, SSEError, connect_sse
 
 from overworld.cli.api import ONCE, Api, Json, api_path, as_refusal, as_unreachable
-from overworld.cli.errors import NotAllowed, Unreachable
+from overworld.cli.errors import NotAllowed, Refused, Unreachable
 
 SILENCE_SECONDS = 45.0
 """The API says something at least every 15 s; three times that without a word is a dead connection."""
@@ -27,10 +27,10 @@ def follow_console(
     on_connect: Callable[[], None] = lambda: None,
     pause: Callable[[float], object] = time.sleep,
 ) -> Iterator[Json]:
-    """Lines ``{id, at, text}`` after the id ``after`` (None: the last 200 first), for ever, none twice.
+    """Lines ``{id, at, text}`` after the id ``after`` (None: the last 200 first), none twice, without an end.
 
-    A lost connection is reported to ``on_break`` and made anew after ``pause`` was called with the seconds to wait;
-    ``on_connect`` is called whenever one stands.
+    A lost connection is reported to ``on_break`` and made anew after ``pause`` was called with the seconds to wait,
+    unless that returns something true: then the lines end. ``on_connect`` is called whenever a connection stands.
     Raises ``CliError`` if the first connection cannot be made or the API says that the stream may not go on.
     """
     last, has_connected, seconds = after, False, FIRST_PAUSE_SECONDS
@@ -49,7 +49,8 @@ def follow_console(
             if not has_connected:
                 raise
             on_break(f"{error.title}; trying again.")
-        pause(seconds)
+        if pause(seconds):
+            return
         seconds = min(seconds * 2, LONGEST_PAUSE_SECONDS)
 
 
@@ -69,8 +70,8 @@ def _read_once(api: Api, server_id: str, after: str | None) -> Iterator[Json | N
             yield from _read_events(source)
     except httpx.HTTPError as error:
         raise as_unreachable(error, api.target) from error
-    except (SSEError, ValueError, LookupError) as error:
-        raise Unreachable("What was sent is not a console", str(error)) from error
+    except (SSEError, ValueError, LookupError, TypeError) as error:
+        raise Refused("What was sent is not the console of a server", f"{type(error).__name__}: {error}") from error
 
 
 def _read_events(source: EventSource) -> Iterator[Json]:

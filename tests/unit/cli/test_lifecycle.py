@@ -9,11 +9,11 @@ import subprocess
 import sys
 
 import pytest
-from waiting import wait_until
 
 from overworld.cli import waiting
 from unit.cli.conftest import Run
 from unit.cli.stage import Reply, Stage, operation, page, problem, server
+from waiting import wait_until
 
 PATH = "/servers/bcdfghjkmnpq"
 OPERATION = "/operations/opbcdfghjkmn"
