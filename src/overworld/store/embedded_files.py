@@ -119,8 +119,9 @@ def make_folder(files: Files) -> None:
 
 
 def prepare(files: Files) -> None:
-    """Make everything in the folder be there and be owned right. Safe to repeat; what an earlier, interrupted one left is begun
-    anew. Raises ``Unavailable`` with what to do."""
+    """Make everything in the folder be there and be owned right.
+
+    Safe to repeat; what an earlier, interrupted one left is begun anew. Raises ``Unavailable`` with what to do."""
     with told_errors(files):
         if os.geteuid() == 0:
             _check_reachable(files)
