@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from overworld.domain.activity import Activity, Answer, Presence, derive_presence
+from overworld.domain.activity import Activity, Presence, derive_presence
 from overworld.domain.observed import Usage
 from overworld.monitor.look import Look, Process
-
-MOST_PLAYERS = 1_000_000
-MOST_NAMES = 1_000
-LONGEST_NAME = 64
 
 
 def read_activity(look: Look, before: Look | None, was: Activity | None) -> Activity:
@@ -35,12 +31,11 @@ def read_activity(look: Look, before: Look | None, was: Activity | None) -> Acti
     roster = look.usage.roster if look.usage is not None else None
     presence = derive_presence(has_query=look.has_query, answer=look.answer, roster=roster)
     players = count_players(look, roster)
-    names = look.answer.names if look.answer is not None and look.answer.names else _cut(roster or ())
     row = Activity(
         presence=presence,
         players=players,
         max_players=look.answer.max_players if look.answer is not None else None,
-        names=names,
+        names=players_names(look, roster),
         cpu_percent=cpu_percent(look, before),
         memory_mib=look.usage.memory_mib if look.usage is not None else None,
         disk_mib=_disk(look.usage, was),
@@ -49,19 +44,6 @@ def read_activity(look: Look, before: Look | None, was: Activity | None) -> Acti
         join_seen_at=was.join_seen_at if was is not None else None,
     )
     return replace(row, join_seen_at=look.at) if shows_join(row, was) else row
-
-
-def believe(answer: Answer) -> Answer | None:
-    """The answer, its names cut to a size that a page can show; None for one that cannot be true. A game's answer
-    comes from the network: what it says must neither fill the database nor stop the books of all others."""
-    most = answer.max_players
-    if not 0 <= answer.players <= MOST_PLAYERS or (most is not None and not 0 <= most <= MOST_PLAYERS):
-        return None
-    return replace(answer, names=_cut(answer.names))
-
-
-def _cut(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name[:LONGEST_NAME] for name in names[:MOST_NAMES])
 
 
 def count_players(look: Look, roster: tuple[str, ...] | None) -> int | None:
@@ -75,6 +57,12 @@ def count_players(look: Look, roster: tuple[str, ...] | None) -> int | None:
     if look.has_query or roster is None:
         return None
     return len(roster)
+
+
+def players_names(look: Look, roster: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The names by the signal that shows more of them: a game may hide names, a join may fall between the two."""
+    answered = look.answer.names if look.answer is not None else ()
+    return max(answered, roster or (), key=len)
 
 
 def cpu_percent(look: Look, before: Look | None) -> float | None:

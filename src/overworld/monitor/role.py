@@ -26,7 +26,7 @@ from overworld.store.database import Database
 
 log = structlog.get_logger(__name__)
 
-LOOKS_AT_ONCE = 128  # one that hangs holds its place for 9 s at most
+LOOKS_AT_ONCE = 128  # one that hangs holds its place for 8 s at most
 LIST_EVERY_SECONDS = 5.0
 WRITE_EVERY_SECONDS = 1.0
 THIN_EVERY_SECONDS = 600.0
@@ -51,30 +51,26 @@ async def run_monitor(
     """Keep activity, history and usage of every running server true until ``stop``; one active monitor at a time.
 
     Ends only by ``stop`` (or being cancelled), with everything counted written if the database lets it. ``engine`` is
-    started by whoever owns it; ``holder`` must be new for every start of a process. Needs no other role: what stopped while no monitor ran is found at the start.
+    started by whoever owns it; ``holder`` must be new for every start of a process. Needs no other role: what stopped
+    while no monitor ran is found at the start.
     """
     # On the machine itself a game is asked there: the address for players may be a router's, which does not loop back.
     host = "127.0.0.1" if settings.engine == "local" else None
-    await Monitor(database, engine, catalogue, settings.monitor_interval.total_seconds(), host, holder).run(stop)
+    clerk = Clerk(database, holder or f"{socket.gethostname()}-{secrets.token_hex(4)}")
+    await Monitor(clerk, engine, catalogue, settings.monitor_interval.total_seconds(), host).run(stop)
 
 
 class Monitor:
     """One run of the role. ``interval_seconds`` lie between two looks at a server."""
 
     def __init__(
-        self,
-        database: Database,
-        engine: Engine,
-        catalogue: Catalogue,
-        interval_seconds: float,
-        host: str | None,
-        holder: str | None = None,
+        self, clerk: Clerk, engine: Engine, catalogue: Catalogue, interval_seconds: float, host: str | None
     ) -> None:
         self._engine = engine
         self._catalogue = catalogue
         self._interval_seconds = interval_seconds
         self._host = host
-        self._clerk = Clerk(database, holder or f"{socket.gethostname()}-{secrets.token_hex(4)}")
+        self._clerk = clerk
         self._epoch: int | None = None
         self._servers: dict[str, RunningServer] = {}
         self._rota = Rota(interval_seconds)

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+from prometheus_client import REGISTRY
 
 from integration.monitor.rows import LAUNCH, RESERVED_MIB, make_account, make_server, see, want
 from overworld.domain.activity import Activity, Presence
 from overworld.domain.errors import EngineUnavailable
 from overworld.domain.servers import Server
 from overworld.domain.state import State
+from overworld.engines.base import Engine
 from overworld.engines.memory import MemoryEngine, MemoryWorld
 from overworld.games.catalogue import Catalogue
 from overworld.monitor.role import run_monitor
@@ -32,10 +34,12 @@ SETTINGS = Settings(engine="memory", monitor_interval=timedelta(seconds=INTERVAL
 
 
 @asynccontextmanager
-async def monitoring(database: Database, engine: MemoryEngine) -> AsyncIterator[asyncio.Task[None]]:
+async def monitoring(
+    database: Database, engine: Engine, settings: Settings = SETTINGS
+) -> AsyncIterator[asyncio.Task[None]]:
     """A monitor for as long as the block lasts, stopped as a role is."""
     stop = asyncio.Event()
-    task = asyncio.create_task(run_monitor(database, engine, Catalogue.load(), SETTINGS, stop))
+    task = asyncio.create_task(run_monitor(database, engine, Catalogue.load(), settings, stop))
     try:
         yield task
         assert not task.done(), "the role ended by itself"
@@ -191,6 +195,7 @@ async def test_a_database_that_is_away_loses_no_seconds(database: Database, data
     async with monitoring(database, engine):
         await eventually(lambda: usage_of(database, server).running_seconds > 0, DEADLINE_SECONDS, "it is counted")
         counted, began = usage_of(database, server).running_seconds, time.monotonic()
+        failures = failed_rounds()
         admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         try:
             admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
@@ -201,6 +206,7 @@ async def test_a_database_that_is_away_loses_no_seconds(database: Database, data
         await eventually(
             lambda: usage_of(database, server).running_seconds >= counted + 5, DEADLINE_SECONDS, "all is written"
         )
+        assert 1 <= failed_rounds() - failures <= 6
     assert usage_of(database, server).running_seconds <= counted + (time.monotonic() - began) + INTERVAL_SECONDS * 2
 
 
@@ -214,6 +220,11 @@ async def test_a_monitor_that_stops_leaves_the_lease(database: Database) -> None
 
         await eventually(is_taken, DEADLINE_SECONDS, "the monitor holds its lease")
     assert not is_taken()
+
+
+def failed_rounds() -> float:
+    """How often the database did not let this process's monitors through."""
+    return REGISTRY.get_sample_value("overworld_monitor_database_failures_total") or 0.0
 
 
 def _plain(url: str) -> str:

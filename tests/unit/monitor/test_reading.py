@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from overworld.domain.activity import Activity, Answer, Presence
 from overworld.domain.observed import Usage
 from overworld.monitor.look import Look, Process
-from overworld.monitor.reading import believe, cpu_percent, read_activity
+from overworld.monitor.reading import cpu_percent, read_activity
 
 NOON = datetime(2031, 5, 4, 12, tzinfo=UTC)
 EARLIER = NOON - timedelta(seconds=10)
@@ -129,14 +129,9 @@ def test_unknown_is_never_read_as_nobody(
         assert seen.presence is Presence.ACTIVE
 
 
-@pytest.mark.parametrize("answer", [Answer(-1, 16), Answer(2**31, 16), Answer(1, 2**40), Answer(1, -5)])
-def test_an_answer_that_cannot_be_true_is_none(answer: Answer) -> None:
-    """A number from the network that no row can hold is no number."""
-    assert believe(answer) is None
-
-
-def test_names_are_cut_to_size() -> None:
-    """However many and long names a game sends, a row stays small."""
-    seen = believe(Answer(3, None, tuple("x" * 10_000 for _ in range(5_000))))
-    assert seen is not None
-    assert sum(map(len, seen.names)) <= 64_000
+def test_names_come_from_the_signal_that_shows_more() -> None:
+    """A game that hides names is named by its roster, and a join between the two signals is not lost."""
+    hidden = read_activity(look(answer=Answer(2, 16), roster=("ann", "bob")), None, None)
+    assert hidden.names == ("ann", "bob")
+    between = read_activity(look(answer=Answer(2, 16, ("ann", "bob")), roster=("ann",)), None, None)
+    assert (between.players, between.names) == (2, ("ann", "bob"))
