@@ -178,7 +178,7 @@ class GameFile(_Part):
     files: dict[FileName, FilePart] = Field(default_factory=dict, description="Configuration files by name.")
     start: StartPart = Field(description="How it is started.")
     stop: StopPart = Field(default_factory=StopPart, description="How it is asked to save and quit.")
-    ready: ReadyPart = Field(description="When players can join.")
+    ready: ReadyPart = Field(description="How it says that players can join.")
     console: ConsolePart = Field(default_factory=ConsolePart, description="Its console.")
     query: QueryPart | None = Field(default=None, description="How it is asked who plays.")
     roster: RosterPart | None = Field(default=None, description="Joins and leaves in its output.")
