@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 
 from flask import Response, request
 
-from overworld.domain.errors import Conflict
+from overworld.domain.errors import BadInput, Conflict
 from overworld.store import idempotency
 from overworld.store.idempotency import Saved
 from overworld.web import auth, inputs
+from overworld.web.problems import StillRunning
 from overworld.web.routes import Call, Installation, Media, Reply, Route
 from overworld.web.wire import Asked
 
+KEY_PLACE = "header Idempotency-Key"
 BODY_METHODS = frozenset({"POST", "PATCH", "PUT"})
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would hold lines back
 
@@ -62,7 +64,12 @@ def _run_once(route: Route, call: Call, path: dict[str, str], raw: bytes) -> Res
         return _run(route, call, path, raw)
     where = f"POST {request.path}"
     fingerprint = hashlib.sha256(raw).hexdigest()
-    saved = idempotency.recall(call.tx, call.actor.account_id, where, key, fingerprint)
+    try:
+        saved = idempotency.recall(call.tx, call.actor.account_id, where, key, fingerprint)
+    except Conflict as error:
+        raise StillRunning(error.detail) from error
+    except BadInput as error:
+        raise BadInput(error.detail, errors=[{"at": KEY_PLACE, "says": "was used with another body"}]) from error
     if saved is not None:
         return _replay(route, saved)
     reply = _run(route, call, path, raw)

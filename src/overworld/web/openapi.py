@@ -18,7 +18,7 @@ from pydantic.json_schema import models_json_schema
 
 from overworld.domain.errors import OverworldError
 from overworld.web.problems import MEDIA_TYPE, Problem, all_problems
-from overworld.web.routes import PATH_VALUES, Media, Route, Routes
+from overworld.web.routes import PATH_VALUES, Answer, Media, Route, Routes
 from overworld.web.wire import Asked
 
 JsonObject = dict[str, Any]
@@ -81,10 +81,12 @@ _STATUS_WORDS = {
 def build_document(groups: Iterable[Routes]) -> JsonObject:
     """The whole document. Every component has the name of its class, every operation the name of its view."""
     groups = tuple(groups)
+    routes = tuple(route for group in groups for route in group.declared)
     paths: dict[str, JsonObject] = {}
     for group in groups:
         for route in group.declared:
-            paths.setdefault(PREFIX + _PLACE.sub(r"{\1}", route.rule), {})[route.method.lower()] = _operation(route)
+            path = PREFIX + _PLACE.sub(r"{\1}", route.rule)
+            paths.setdefault(path, {})[route.method.lower()] = _operation(route, routes)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -124,14 +126,14 @@ def implied_problems(route: Route) -> frozenset[int]:
     return frozenset(statuses)
 
 
-def _operation(route: Route) -> JsonObject:
+def _operation(route: Route, routes: Iterable[Route]) -> JsonObject:
     summary, _, description = (inspect.getdoc(route.view) or "").partition("\n\n")
     operation: JsonObject = {
         "operationId": route.name,
         "tags": [route.tag],
         "summary": summary.replace("\n", " ").rstrip("."),
         "parameters": _parameters(route),
-        "responses": _responses(route),
+        "responses": _responses(route, routes),
     }
     if description:
         operation["description"] = description.replace("\n", " ")
@@ -188,7 +190,7 @@ def _without_null(schema: JsonObject) -> JsonObject:
     return {**rest, **choices[0]}
 
 
-def _responses(route: Route) -> JsonObject:
+def _responses(route: Route, routes: Iterable[Route]) -> JsonObject:
     answer = route.answer
     success: JsonObject = {
         "description": answer.description,
@@ -199,12 +201,26 @@ def _responses(route: Route) -> JsonObject:
     if answer.model is not None:
         success["content"] = {Media.JSON.value: {"schema": _reference(answer.model)}}
         success["content"].update({media.value: {"schema": {"type": "string"}} for media in answer.also})
+    if answer.names:
+        success["links"] = _links(answer, routes)
     responses: JsonObject = {str(answer.status): success}
     if route.method == "GET":
         responses["304"] = {"description": "Still the same as what `If-None-Match` names."}
     for status in sorted(implied_problems(route)):
         responses[str(status)] = {"$ref": f"#/components/responses/{_STATUS_WORDS[status]}"}
     return responses
+
+
+def _links(answer: Answer, routes: Iterable[Route]) -> JsonObject:
+    """To everything that can be done with what the answer names."""
+    return {
+        route.name: {
+            "operationId": route.name,
+            "parameters": {name: f"$response.body#{answer.names[name]}" for name in places},
+        }
+        for route in routes
+        if (places := set(_PLACE.findall(route.rule))) and places == set(answer.names)
+    }
 
 
 def _header(name: str, *, required: bool) -> JsonObject:

@@ -71,13 +71,15 @@ class Media(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A success, as documented."""
+    """A success, as documented. ``names`` says which path values its body holds (as JSON pointers), so that the
+    document can link to what can be done next."""
 
     status: int
     description: str
     model: type[BaseModel] | None = None
     headers: tuple[str, ...] = ()
     also: tuple[Media, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 View = Callable[..., Reply | Callable[[], Reply]]

@@ -9,15 +9,17 @@ import os
 import secrets
 import signal
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.util import write_nonblock
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 MAX_CONNECTIONS = 2000
 KEEP_ALIVE_SECONDS = 15  # also the time within which a request's headers must have come
@@ -26,7 +28,7 @@ SOCKET_SECONDS = 30  # that a client may take to send the next bytes, or to take
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
-_STATUS_OF_PROTOCOL_ERROR: tuple[tuple[type[Exception], int, str], ...] = (
+_PROTOCOL_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.LimitRequestLine, 414, "The address is too long."),
     (errors.LimitRequestHeaders, 431, "The headers are too large, or too many."),
     (errors.ExpectationFailed, 417, "Only Expect: 100-continue is understood."),
@@ -65,15 +67,12 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer what never became a request."""
-        for kind, status, detail in _STATUS_OF_PROTOCOL_ERROR:
-            if isinstance(exc, kind):
-                self.log.info("refused bytes that are no request: %s", type(exc).__name__)
-                break
-        else:
-            if isinstance(exc, TimeoutError):
-                return
+        if isinstance(exc, TimeoutError):
+            return
+        found = next((known for known in _PROTOCOL_ERRORS if isinstance(exc, known[0])), None)
+        if found is None:
             self.log.error("fault outside of a request", exc_info=exc)
-            status, detail = 500, "This is a fault of Overworld's."
+        _, status, detail = found or (Exception, 500, "This is a fault of Overworld's.")
         try:
             write_nonblock(client, _protocol_problem(status, detail))
         except OSError:

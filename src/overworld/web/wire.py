@@ -10,6 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 # No control characters: a NUL cannot be stored by PostgreSQL, the others corrupt logs and terminals.
 PLAIN_TEXT = r"^[^\x00-\x1f\x7f]*$"
 
+MAX_INTEGER = 2**53 - 1
+"""What JSON numbers carry exactly everywhere (RFC 8259, section 6)."""
+
 ID_PATTERN = r"[a-z][a-z0-9]{11}"
 
 
@@ -40,6 +43,11 @@ def _read_integer(value: object) -> object:
     return value
 
 
+def _read_whole(value: object) -> object:
+    """JSON has one kind of number: 5.0 is a whole one (JSON Schema, core section 4.2.3)."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _read_flag(value: object) -> object:
     """Only true and false: pydantic alone would also take ``yes``, ``on`` and ``1``."""
     if isinstance(value, str):
@@ -53,7 +61,11 @@ def _read_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Integer = Annotated[int, BeforeValidator(_read_integer)]
+ReadInteger = BeforeValidator(_read_integer)
+"""Beside an ``int`` and its bounds, in a query."""
+
+Whole = BeforeValidator(_read_whole)
+"""Beside an ``int`` and its bounds, in a body."""
 Flag = Annotated[bool, BeforeValidator(_read_flag), WithJsonSchema({"type": "boolean"})]
 OneOrMore = BeforeValidator(_read_list)
 """Beside a ``list[...]``: the parameter may be repeated."""
@@ -62,7 +74,9 @@ OneOrMore = BeforeValidator(_read_list)
 class PageAsked(Asked):
     """The query of every list."""
 
-    page_size: Integer = Field(default=50, ge=1, le=200, description="Most items on the page.")
+    page_size: Annotated[int, Field(ge=1, le=200), ReadInteger] = Field(
+        default=50, description="Most items on the page."
+    )
     page_token: str | None = Field(
         default=None,
         max_length=1000,

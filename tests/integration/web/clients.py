@@ -9,8 +9,6 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from overworld.domain.accounts import Account
-
 BASE = "/api/v1"
 
 
@@ -20,7 +18,7 @@ class Client:
 
     app: Flask
     token: str | None
-    account: Account | None = None
+    account_id: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 
     def ask(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **given: Any) -> TestResponse:

@@ -43,7 +43,8 @@ def admin(app: Flask, database: Database) -> Client:
     with database.transaction() as tx:
         token = bootstrap.ensure_admin_token(tx, None, datetime.now(UTC))
         account = find_account_by_name(tx, bootstrap.ADMIN_NAME)
-    return Client(app, token, account)
+    assert account is not None
+    return Client(app, token, account.id)
 
 
 @pytest.fixture
@@ -69,4 +70,4 @@ def _user(app: Flask, database: Database, name: str) -> Client:
     with database.transaction() as tx:
         account = create_account(tx, name=name, role=Role.USER, quota=Quota(servers=10, memory_mib=16384), now=now)
         issued = tokens.issue_for(tx, account, label="tests", lifetime=None, now=now)
-    return Client(app, issued.plain, account)
+    return Client(app, issued.plain, account.id)

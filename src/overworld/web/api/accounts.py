@@ -14,12 +14,13 @@ from overworld.store import accounts as rows
 from overworld.store import tokens as token_rows
 from overworld.web.dispatch import expected_versions
 from overworld.web.routes import Answer, Call, Reply, Routes
-from overworld.web.wire import PLAIN_TEXT, Given, PageAsked, Shown
+from overworld.web.wire import PLAIN_TEXT, Given, PageAsked, Shown, Whole
 
 routes = Routes("accounts", "Accounts, quotas and API tokens.")
 
 MAX_COUNT = 2**31 - 1
 MAX_LIFETIME_SECONDS = int(token_service.MAX_LIFETIME.total_seconds())
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT), Whole]
 AccountName = Annotated[str, Field(min_length=1, max_length=63, pattern=PLAIN_TEXT)]
 
 
@@ -66,8 +67,8 @@ class Me(Shown):
 class QuotaGiven(Given):
     """The most that an account may own."""
 
-    servers: int = Field(ge=0, le=MAX_COUNT)
-    memory_mib: int = Field(ge=0, le=MAX_COUNT)
+    servers: Count
+    memory_mib: Count
 
 
 class AccountGiven(Given):
@@ -115,9 +116,10 @@ class TokenIssued(TokenEntry):
 class TokenGiven(Given):
     """A token to issue."""
 
-    label: AccountName = Field(description="What it is for.")
-    lifetime_seconds: int | None = Field(
-        default=None, ge=60, le=MAX_LIFETIME_SECONDS, description="Null: it never expires."
+    label: Count = Annotated[int, Field(ge=0, le=MAX_COUNT), Whole]
+AccountName = Field(description="What it is for.")
+    lifetime_seconds: Annotated[int, Field(ge=60, le=MAX_LIFETIME_SECONDS), Whole] | None = Field(
+        default=None, description="Null: it never expires."
     )
 
 
@@ -173,7 +175,7 @@ def list_accounts(call: Call, query: PageAsked) -> Reply:
 @routes.route(
     "POST",
     "/accounts",
-    Answer(201, "The account.", AccountEntry, ("Location",)),
+    Answer(201, "The account.", AccountEntry, ("Location",), names={"account_id": "/id"}),
     body=AccountGiven,
     problems=(403,),
 )
@@ -226,7 +228,12 @@ def list_tokens(call: Call, account_id: str, query: PageAsked) -> Reply:
 @routes.route(
     "POST",
     "/accounts/<account_id>/tokens",
-    Answer(201, "The token. Keep it: it is never shown again.", TokenIssued),
+    Answer(
+        201,
+        "The token. Keep it: it is never shown again.",
+        TokenIssued,
+        names={"token_id": "/id", "account_id": "/account_id"},
+    ),
     body=TokenGiven,
     shows_secret=True,
 )

@@ -16,7 +16,7 @@ from overworld.services import tokens
 from overworld.store import servers as server_rows
 from overworld.web.dispatch import wants
 from overworld.web.routes import Answer, Call, Installation, Media, Reply, Routes
-from overworld.web.wire import PLAIN_TEXT, Asked, Given, Integer, Shown
+from overworld.web.wire import PLAIN_TEXT, Asked, Given, ReadInteger, Shown
 
 routes = Routes("console", "What a game prints, and commands to it.")
 
@@ -44,7 +44,9 @@ class LinesAsked(Asked):
     """Which lines."""
 
     after: str | None = Field(default=None, pattern=LINE_ID, description="Only lines after the one with this id.")
-    limit: Integer = Field(default=200, ge=1, le=1000, description="Most lines; the newest are given.")
+    limit: Annotated[int, Field(ge=1, le=1000), ReadInteger] = Field(
+        default=200, description="Most lines; the newest are given."
+    )
 
 
 class CommandGiven(Given):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import Field
 
@@ -11,11 +12,9 @@ from overworld.domain.events import Event, Level
 from overworld.store import servers as server_rows
 from overworld.store.events import list_events
 from overworld.web.routes import Answer, Call, Reply, Routes
-from overworld.web.wire import Integer, PageAsked, Shown
+from overworld.web.wire import MAX_INTEGER, PageAsked, ReadInteger, Shown
 
 routes = Routes("events", "What happened to servers, newest first; kept for a while.")
-
-MAX_EVENT_ID = 2**63 - 1
 
 
 class EventEntry(Shown):
@@ -39,8 +38,8 @@ class EventList(Shown):
 class EventsAsked(PageAsked):
     """Which events."""
 
-    after: Integer | None = Field(
-        default=None, ge=0, le=MAX_EVENT_ID, description="Only those with a greater id: what is new since then."
+    after: Annotated[int, Field(ge=0, le=MAX_INTEGER), ReadInteger] | None = Field(
+        default=None, description="Only those with a greater id: what is new since then."
     )
 
 

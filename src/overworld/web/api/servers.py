@@ -16,26 +16,38 @@ from overworld.web.api.operations import OperationEntry, accepted, operation_loc
 from overworld.web.api.server_entry import ServerEntry, show_server
 from overworld.web.dispatch import expected_versions
 from overworld.web.routes import Answer, Call, Reply, Routes
-from overworld.web.wire import PLAIN_TEXT, Asked, Flag, Given, Integer, OneOrMore, PageAsked, Shown
+from overworld.web.wire import (
+    MAX_INTEGER,
+    PLAIN_TEXT,
+    Asked,
+    Flag,
+    Given,
+    OneOrMore,
+    PageAsked,
+    ReadInteger,
+    Shown,
+    Whole,
+)
 
 routes = Routes("servers", "Game servers.")
 
 MAX_RETENTION_SECONDS = int(service.MAX_RETENTION.total_seconds())
-MAX_INTEGER = 2**53 - 1  # what JSON numbers carry exactly everywhere (RFC 8259, section 6)
 
 VariableName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
 VariableText = Annotated[str, Field(max_length=2000, pattern=PLAIN_TEXT)]
-VariableNumber = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+VariableNumber = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER), Whole]
 VariableValue = bool | VariableNumber | VariableText
 ServerName = Annotated[str, Field(min_length=1, max_length=63, pattern=PLAIN_TEXT)]
-MemoryMib = Annotated[int, Field(ge=1, le=service.MAX_MEMORY_MIB)]
+MemoryMib = Annotated[int, Field(ge=1, le=service.MAX_MEMORY_MIB), Whole]
 
 
 class ServerGiven(Given):
     """A server to make."""
 
     name: ServerName = Field(description="Letters of any script, digits, symbols and spaces; unique among yours.")
-    game: str = Field(min_length=1, max_length=63, pattern=PLAIN_TEXT, description="A game's slug.")
+    game: str = Field(
+        min_length=1, max_length=63, pattern=PLAIN_TEXT, description="A game's slug.", examples=["luanti"]
+    )
     variables: dict[VariableName, VariableValue] = Field(
         default={}, max_length=100, description="The game's settings; those left out have their defaults."
     )
@@ -82,11 +94,8 @@ class ServersAsked(PageAsked):
 class DeleteAsked(Asked):
     """How to delete."""
 
-    retention_seconds: Integer | None = Field(
-        default=None,
-        ge=0,
-        le=MAX_RETENTION_SECONDS,
-        description="How long it can be undeleted; left out: as this installation is set.",
+    retention_seconds: Annotated[int, Field(ge=0, le=MAX_RETENTION_SECONDS), ReadInteger] | None = Field(
+        default=None, description="How long it can be undeleted; left out: as this installation is set."
     )
 
 
@@ -114,7 +123,13 @@ def list_all(call: Call, query: ServersAsked) -> Reply:
 @routes.route(
     "POST",
     "/servers",
-    Answer(201, "The server; the operation follows its creation.", ServerEntry, ("Location", "Operation-Location")),
+    Answer(
+        201,
+        "The server; the operation follows its creation.",
+        ServerEntry,
+        ("Location", "Operation-Location"),
+        names={"server_id": "/id"},
+    ),
     body=ServerGiven,
     problems=(403,),
 )
@@ -170,7 +185,9 @@ def edit(call: Call, server_id: str, body: ServerEdit) -> Reply:
     return Reply(200, show_server(view, catalogue), version=service.version_of(view.server))
 
 
-WISH = Answer(202, "Accepted; the operation follows it.", OperationEntry, ("Operation-Location",))
+WISH = Answer(
+    202, "Accepted; the operation follows it.", OperationEntry, ("Operation-Location",), names={"operation_id": "/id"}
+)
 
 
 @routes.route("DELETE", "/servers/<server_id>", WISH, query=DeleteAsked)
