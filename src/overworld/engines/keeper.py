@@ -247,7 +247,9 @@ class Client:
 class Keeper:
     """The state machine of one game: starting → ready → stopping → stopped, and waiting after a crash."""
 
-    def __init__(self, launch: dict[str, Any], *, restarts: bool, mirrors: bool) -> None:
+    def __init__(
+        self, launch: dict[str, Any], last_exit: dict[str, Any] | None, *, restarts: bool, mirrors: bool
+    ) -> None:
         self.launch = launch
         self.selector = selectors.DefaultSelector()
         self.clients: set[Client] = set()
@@ -265,7 +267,7 @@ class Keeper:
         self._since = time.time()
         self._asked = False
         self._crashes = 0
-        self._last_exit: dict[str, Any] | None = None
+        self._last_exit = last_exit
         self._log_from: list[int] | None = None  # inode and size of the log file when the game started
         self._has_told_left = False
         self._next_start_at: float | None = None
@@ -760,7 +762,7 @@ class Keeper:
 
     def recover(self, old: dict[str, Any]) -> None:
         """Wait for the game of a killed keeper: the kernel has sent it SIGTERM when its keeper died."""
-        self._asked, self._crashes, self._last_exit = old["asked"], old["crashes"], old["last_exit"]
+        self._asked, self._crashes = old["asked"], old["crashes"]
         self._started_at, self._log_from = old["started_at"], old["log_from"]
         self._enter(STOPPING)
         self._pid, self._pid_started = old["pid"], old["pid_started"]
@@ -952,7 +954,7 @@ def keep(run: str, launch: dict[str, Any] | None) -> int:
     else:
         with open("launch.json", "rb") as file:
             launch = json.load(file)
-    keeper = Keeper(launch, restarts=not is_left, mirrors=False)
+    keeper = Keeper(launch, old["last_exit"] if old else None, restarts=not is_left, mirrors=False)
     keeper.listen()
     detach()
     if is_left and old is not None:
@@ -969,7 +971,7 @@ def be_entrypoint(path: str, run: str) -> int:
     with open(path, "rb") as file:
         launch = json.load(file)
     os.chdir(run)
-    keeper = Keeper(launch, restarts=False, mirrors=True)
+    keeper = Keeper(launch, None, restarts=False, mirrors=True)
     keeper.listen()
     make_cgroups(launch)
     keeper.start()

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from overworld.domain.errors import BadInput, Conflict, Unavailable
@@ -42,19 +43,19 @@ class LocalConsole:
         yielded_at = time.monotonic()
         while True:
             # Subscribed before the log is read, so that no line falls between; what comes twice has an old id.
-            connection = _follow_keeper(run)
+            following = _follow_keeper(run)
             try:
                 for line in read_lines(run, after=seen, limit=MOST_LINES):
                     seen = int(line.id)
                     yielded_at = time.monotonic()
                     yield line
-                if connection is None:
+                if following is None:
                     time.sleep(LOOK_SECONDS)
                     if time.monotonic() - yielded_at >= ALIVE_SECONDS:
                         yielded_at = time.monotonic()
                         yield None
                     continue
-                for pushed in _pushed_lines(connection):
+                for pushed in following.lines():
                     yielded_at = time.monotonic()
                     if pushed is None:
                         yield None
@@ -62,8 +63,8 @@ class LocalConsole:
                         seen = int(pushed.id)
                         yield pushed
             finally:
-                if connection is not None:
-                    connection.close()
+                if following is not None:
+                    following.close()
 
     def send(self, server_id: ServerId, command: str) -> None:
         if not command.isprintable() or len(command) > COMMAND_CHARACTERS:
@@ -99,35 +100,48 @@ def _parse_id(run: Path, after: str | None) -> int:
     return int(after) if int(after) <= last_id(run) else 0
 
 
-def _follow_keeper(run: Path) -> socket.socket | None:
-    try:
+class _Following:
+    """A subscription to what a keeper's game says from now on."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Returns once the keeper has confirmed; raises OSError if it does not."""
+        self._connection = connection
+        self._buffer = b""
+        connection.sendall(b'{"do":"follow"}\n')
+        while b"\n" not in self._buffer:
+            if not (data := connection.recv(4096)):
+                raise ConnectionResetError("the keeper has ended")
+            self._buffer += data
+        _, _, self._buffer = self._buffer.partition(b"\n")
+
+    def lines(self) -> Iterator[Line | None]:
+        """Lines until the keeper ends, or drops us for being slow; None after each while without any."""
+        while True:
+            *messages, self._buffer = self._buffer.split(b"\n")
+            for message in messages:
+                yield make_line(*json.loads(message)["line"])
+            try:
+                data = self._connection.recv(64 * 1024)
+            except TimeoutError:
+                yield None
+                continue
+            except OSError:
+                return
+            if not data:
+                return
+            self._buffer += data
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _follow_keeper(run: Path) -> _Following | None:
+    """None if no keeper lives, or none that answers: the log is read until one does."""
+    with suppress(OSError):
         connection = connect(run, timeout_seconds=ALIVE_SECONDS)
-    except OSError:
-        return None  # busy beyond all patience: the log is read until it answers again
-    if connection is not None:
-        try:
-            connection.sendall(b'{"do":"follow"}\n')
-            connection.recv(0)
-            return connection
-        except OSError:
-            connection.close()
+        if connection is not None:
+            try:
+                return _Following(connection)
+            except OSError:
+                connection.close()
     return None
-
-
-def _pushed_lines(connection: socket.socket) -> Iterator[Line | None]:
-    """Lines until the keeper ends or drops us for being slow; None after each while without any."""
-    buffer = b""
-    while True:
-        try:
-            data = connection.recv(64 * 1024)
-        except TimeoutError:
-            yield None
-            continue
-        except OSError:
-            return
-        if not data:
-            return
-        *messages, buffer = (buffer + data).split(b"\n")
-        for message in messages:
-            if line := json.loads(message).get("line"):
-                yield make_line(*line)
