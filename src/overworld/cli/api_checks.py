@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
@@ -20,10 +21,11 @@ LARGEST_SKEW_SECONDS = 30.0
 MOST_NAMES = 5
 
 
-def api_checks() -> Iterator[Check]:
-    """The checks, in the order in which one failing explains the next. Raises ``CliError`` if no address is known."""
+def api_checks(stack: ExitStack) -> Iterator[Check]:
+    """The checks, in the order in which one failing explains the next. ``stack`` keeps the
+    connection for them. Raises ``CliError`` if no address is known."""
     target = find_target(os.environ)
-    api = Api(target, retry=ONCE)
+    api = stack.enter_context(Api(target, retry=ONCE))
 
     is_reached = False
 

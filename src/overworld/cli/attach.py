@@ -17,15 +17,16 @@ from overworld.cli.api import Api, Json, api_path
 from overworld.cli.errors import CliError
 from overworld.cli.lines import print_log_line
 from overworld.cli.safe_text import strip_controls
-from overworld.cli.stream import follow_console
+from overworld.cli.stream import Cut, follow_console
 from overworld.cli.ui import print_note
 
 SILENCE_SECONDS = 2.0
 LONGEST_CONNECT_SECONDS = 15.0
+LONGEST_STOP_SECONDS = 2.0
 
 
 class Reader(threading.Thread):
-    """Follows a console beside whoever writes to it. A thread of its own that may be left behind at the end.
+    """Follows a console beside whoever writes to it, in a thread of its own.
 
     ``on_line`` gets each line, ``on_end`` is called once if the stream may not go on; ``failure`` then says why.
     """
@@ -37,6 +38,7 @@ class Reader(threading.Thread):
         self._api, self._server_id, self._after = api, server_id, after
         self._on_line, self._on_end = on_line, on_end
         self._stopped = threading.Event()
+        self._cut: Cut = lambda: None
         self.connected = threading.Event()
         self.failure: CliError | None = None
 
@@ -47,7 +49,7 @@ class Reader(threading.Thread):
                 self._api,
                 self._server_id,
                 after=self._after,
-                on_connect=self.connected.set,
+                on_connect=self._connect,
                 on_break=self._say,
                 pause=self._stopped.wait,
             ):
@@ -60,13 +62,22 @@ class Reader(threading.Thread):
                 self.connected.set()
                 self._on_end()
 
+    def _connect(self, cut: Cut) -> None:
+        self._cut = cut
+        self.connected.set()
+        if self._stopped.is_set():
+            cut()
+
     def _say(self, text: str) -> None:
         if not self._stopped.is_set():
             print_note(text)
 
     def stop(self) -> None:
-        """Print nothing any more. The thread may still wait for its connection; it ends with the process."""
+        """Print nothing any more, and end. A thread that is still connecting ends by itself, at the latest with the
+        process."""
         self._stopped.set()
+        self._cut()
+        self.join(LONGEST_STOP_SECONDS)
 
 
 def attach_terminal(api: Api, server: Json) -> None:

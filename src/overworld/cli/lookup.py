@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import click
 from click.shell_completion import CompletionItem
 
-from overworld.cli.api import Api, Json, api_path
+from overworld.cli.api import ONCE, Api, Json, api_path
+from overworld.cli.config import find_target
 from overworld.cli.errors import BadUsage, CliError, NotFound
-from overworld.cli.session import Session
 
 _ID = re.compile(r"[a-z][a-z0-9]{11}")
 _SAFE_TO_COMPLETE = re.compile(r"[\w.-]+")
@@ -48,14 +49,11 @@ class ServerName(click.ParamType[str]):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Names that begin so. Whatever goes wrong, there is simply nothing to complete."""
-        session = Session()
         try:
-            servers = session.api.pages(api_path("servers"), limit=100)
-            names = [str(server["name"]) for server in servers]
+            with Api(find_target(os.environ), retry=ONCE) as api:
+                names = [str(server["name"]) for server in api.pages(api_path("servers"), limit=200)]
         except (CliError, LookupError):
             return []
-        finally:
-            session.close()
         return [
             CompletionItem(name) for name in names if name.startswith(incomplete) and _SAFE_TO_COMPLETE.fullmatch(name)
         ]

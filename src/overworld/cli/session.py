@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -14,6 +15,8 @@ from overworld.cli.config import find_target
 from overworld.cli.errors import AS_JSON, NotAllowed
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -43,14 +46,22 @@ class Session:
             self._api.close()
 
 
-pass_session = click.make_pass_decorator(Session, ensure=True)
+def pass_session(command: Callable[Concatenate[Session, P], R]) -> Callable[P, R]:
+    """Hand a command its session, closed when the command ends."""
+
+    @wraps(command)
+    def run(*arguments: P.args, **options: P.kwargs) -> R:
+        session = Session(as_json=bool(click.get_current_context().meta.get(AS_JSON)))
+        try:
+            return command(session, *arguments, **options)
+        finally:
+            session.close()
+
+    return run
 
 
 def _set_output(ctx: click.Context, _param: click.Parameter, value: str) -> None:
-    session = ctx.ensure_object(Session)
-    session.as_json = value == "json"
-    ctx.call_on_close(session.close)
-    ctx.meta[AS_JSON] = session.as_json
+    ctx.meta[AS_JSON] = value == "json"
 
 
 def output_option(command: F) -> F:

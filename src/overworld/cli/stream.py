@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import httpx
 from httpx_sse import EventSource, SSEError, connect_sse
@@ -14,6 +16,8 @@ from overworld.cli.errors import NotAllowed, Refused, Unreachable
 
 SILENCE_SECONDS = 45.0
 """The API says something at least every 15 s; three times that without a word is a dead connection."""
+Cut = Callable[[], None]
+
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 
@@ -24,13 +28,14 @@ def follow_console(
     *,
     after: str | None,
     on_break: Callable[[str], None],
-    on_connect: Callable[[], None] = lambda: None,
+    on_connect: Callable[[Cut], None] = lambda _cut: None,
     pause: Callable[[float], object] = time.sleep,
 ) -> Iterator[Json]:
     """Lines ``{id, at, text}`` after the id ``after`` (None: the last 200 first), none twice, without an end.
 
     A lost connection is reported to ``on_break`` and made anew after ``pause`` was called with the seconds to wait,
-    unless that returns something true: then the lines end. ``on_connect`` is called whenever a connection stands.
+    unless that returns something true: then the lines end. ``on_connect`` is called whenever a connection
+    stands, with a function by which another thread can cut it.
     Raises ``CliError`` if the first connection cannot be made or the API says that the stream may not go on.
     """
     last, has_connected, seconds = after, False, FIRST_PAUSE_SECONDS
@@ -38,8 +43,8 @@ def follow_console(
         try:
             for line in _read_once(api, server_id, last):
                 has_connected = True
-                if line is None:
-                    on_connect()
+                if callable(line):
+                    on_connect(line)
                 else:
                     seconds = FIRST_PAUSE_SECONDS
                     last = line["id"]
@@ -54,8 +59,8 @@ def follow_console(
         seconds = min(seconds * 2, LONGEST_PAUSE_SECONDS)
 
 
-def _read_once(api: Api, server_id: str, after: str | None) -> Iterator[Json | None]:
-    """Once None as soon as the connection stands, then its lines."""
+def _read_once(api: Api, server_id: str, after: str | None) -> Iterator[Json | Cut]:
+    """The function that cuts it as soon as the connection stands, then its lines."""
     headers = {} if after is None else {"Last-Event-ID": after}
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=5.0)
     path = api_path("servers", server_id, "console")
@@ -66,12 +71,22 @@ def _read_once(api: Api, server_id: str, after: str | None) -> Iterator[Json | N
             if not source.response.is_success:
                 source.response.read()
                 raise as_refusal(source.response, api.target)
-            yield None
+            yield _make_cut(source.response)
             yield from _read_events(source)
+    except (SSEError, ValueError, LookupError, TypeError) as error:  # SSEError first: httpx-sse makes it an HTTPError
+        raise Refused("What was sent is not the console of a server", f"{type(error).__name__}: {error}") from error
     except httpx.HTTPError as error:
         raise as_unreachable(error, api.target) from error
-    except (SSEError, ValueError, LookupError, TypeError) as error:
-        raise Refused("What was sent is not the console of a server", f"{type(error).__name__}: {error}") from error
+
+
+def _make_cut(response: httpx.Response) -> Cut:
+    connection: socket.socket = response.extensions["network_stream"].get_extra_info("socket")
+
+    def cut() -> None:
+        with suppress(OSError):  # it has ended by itself
+            connection.shutdown(socket.SHUT_RDWR)
+
+    return cut
 
 
 def _read_events(source: EventSource) -> Iterator[Json]:

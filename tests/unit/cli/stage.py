@@ -106,8 +106,11 @@ class Stage:
             handler.close_connection = True
             return
         content = reply.raw if reply.raw is not None else json.dumps(reply.document).encode()
-        handler.send_response(reply.status)
+        handler.send_response_only(reply.status)
+        handler.send_header("Date", reply.headers.get("Date", handler.date_time_string()))
         for name, value in reply.headers.items():
+            if name == "Date":
+                continue
             handler.send_header(name, value)
         if "Content-Type" not in reply.headers:
             handler.send_header(

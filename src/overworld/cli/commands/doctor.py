@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import click
 
 from overworld.cli.api_checks import api_checks
@@ -13,16 +15,20 @@ from overworld.cli.ui import Column, print_json, print_line, print_table
 
 @click.command()
 @output_option
-@pass_session
 @click.pass_context
-def doctor(ctx: click.Context, session: Session) -> None:
+@pass_session
+def doctor(session: Session, ctx: click.Context) -> None:
     """Say what is wrong with an installation, and how to mend it.
 
     Looks at the API that the other commands would speak to, and at this machine. Changes nothing. Exit status 1 if
     something is bad.
     """
-    checks = [*gather_checks("configuration", api_checks), *gather_checks("this machine", ctx.meta[EXTRA_CHECKS])]
-    findings = run_checks(checks)
+    with ExitStack() as stack:
+        checks = [
+            *gather_checks("configuration", lambda: api_checks(stack)),
+            *gather_checks("this machine", ctx.meta[EXTRA_CHECKS]),
+        ]
+        findings = run_checks(checks)
     is_bad = any(finding.severity is Severity.BAD for _, finding in findings)
     if session.as_json:
         print_json(
