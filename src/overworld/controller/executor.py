@@ -57,7 +57,7 @@ class Executor:
                 if plan.confirm and not await self._rows.is_still_deleted(server.id, server.generation):
                     return Overtaken()
                 if plan.apply is not None:
-                    launch = self._render(subject)
+                    launch = NOTHING if plan.is_stop else self._render(subject)
                     with measure_engine_call("apply"):
                         await self._engine.apply(plan.apply, launch)
                 for removal in plan.delete:
@@ -113,8 +113,7 @@ class Executor:
         return Done()
 
     def _render(self, subject: Subject) -> Launch:
-        if subject.game is None:
-            return NOTHING
+        assert subject.game is not None  # nothing is started or made without it
         server = subject.server
         layout = self._engine.layout(server.id, server.world_generation)
         return render_launch(subject.game, server, layout, subject.endpoints, programs_folder=self._programs_folder)

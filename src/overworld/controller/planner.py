@@ -24,6 +24,8 @@ LOOK_AGAIN_UNSETTLED = timedelta(seconds=30)
 class Plan:
     """What to do now: ``apply``, then each of ``delete`` in order, then (only if all succeeded) ``purge`` the rows.
 
+    ``is_stop`` means that ``apply`` only stops what runs: it goes by the stop of its own start, so no launch has to be
+    rendered and nothing that is wrong with the game's entry, variables or ports can be in its way.
     ``conditions`` None means that nothing was learned: write nothing. ``lease_ports`` means that ports are missing:
     lease them, then plan again. ``confirm`` means that the spec must be read again under a lock, and be unchanged,
     before anything is deleted. ``requeue_after`` None means that nothing is due; a wake or an edit brings it back.
@@ -31,6 +33,7 @@ class Plan:
 
     conditions: tuple[Condition, ...] | None = None
     apply: Want | None = None
+    is_stop: bool = False
     delete: tuple[Removal, ...] = ()
     confirm: bool = False
     purge: bool = False
@@ -59,6 +62,7 @@ def plan(subject: Subject, observed: Observed, now: datetime) -> Plan:
     return Plan(
         conditions=conditions,
         apply=_plan_apply(subject, observed),
+        is_stop=not subject.wants_running and not has_ended,
         delete=_worlds_to_remove(subject, observed, now),
         requeue_after=_next_look(subject, observed, now),
     )

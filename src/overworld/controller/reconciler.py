@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -79,6 +79,7 @@ class Reconciler:
         terms: Terms,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._rows = rows
         self._engine = engine
@@ -86,12 +87,18 @@ class Reconciler:
         self._queue = queue
         self._terms = terms
         self._clock = clock
+        self._sleep = sleep
         self._executor = Executor(rows, engine, deadline=terms.deadline, programs_folder=terms.programs_folder)
         self._writer = StatusWriter(rows, terms.epoch, clock)
         self._in_work = 0
         self._room = asyncio.Event()
         self._is_database_away = False
         self._database_pauses = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no server is in work."""
+        return not self._in_work
 
     async def run(self) -> None:
         """Work until the queue is closed, then end what is in work. Raises ``LeaseLost`` (in a group): every call
@@ -111,7 +118,7 @@ class Reconciler:
             self._is_database_away = False
             pause = DATABASE_PAUSES_SECONDS[min(self._database_pauses, len(DATABASE_PAUSES_SECONDS) - 1)]
             self._database_pauses += 1
-            await asyncio.sleep(pause)
+            await self._sleep(pause)
         keys = await self._queue.take(min(BATCH, MOST_IN_WORK - self._in_work))
         self._in_work += len(keys)
         return keys

@@ -85,7 +85,7 @@ def _see_placed(subject: Subject, observed: Observed) -> Seen:
         )
     if subject.lacks_ports:
         return Seen(Truth.UNKNOWN, Reason.INSTALLING, "Looking for free ports.")
-    if subject.server.world_generation not in observed.worlds:
+    if is_ended(observed.process) and subject.server.world_generation not in observed.worlds:
         return Seen(Truth.UNKNOWN, Reason.INSTALLING, "Making the folder of the world.")
     return Seen(Truth.TRUE, Reason.INSTALLED, "World, ports and program are in place.")
 
