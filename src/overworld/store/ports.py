@@ -40,16 +40,13 @@ def lease_ports(
     never get the same port and protocol, however many ask at once. ``candidates`` are best few: all of them are sent
     to PostgreSQL. Raises ``NoPortFree`` if they are too few, ``NotFound`` if the server was purged.
     """
-    held = {found.name: found for found in leases_of(tx, server_id)}
-    kept = {
-        port.name: held[port.name] for port in wanted if port.name in held and held[port.name].protocol is port.protocol
-    }
-    if len(kept) < len(held):
-        tx.execute(delete(port_lease).where(port_lease.c.server_id == server_id, port_lease.c.name.not_in(list(kept))))
-    missing = [port for port in wanted if port.name not in kept]
-    if missing:
-        kept |= _lease_new(tx, server_id, missing, list(candidates))
-    return tuple(kept[port.name] for port in wanted)
+    held = _held(tx, server_id)
+    if {(port.name, port.protocol) for port in wanted} != {(found.name, found.protocol) for found in held.values()}:
+        # One at a time from here to the end of the transaction. Without that two transactions that take several
+        # ports each could wait for each other's, and a port taken twice would cost a failed transaction.
+        tx.execute(select(func.pg_advisory_xact_lock(_LEASING)))
+        held = _settle(tx, server_id, _held(tx, server_id), wanted, list(candidates))
+    return tuple(held[port.name] for port in wanted)
 
 
 def leases_of(tx: Transaction, server_id: str) -> tuple[PortLease, ...]:
@@ -74,19 +71,36 @@ def read_lease(row: Values) -> PortLease:
     return PortLease(row["name"], Protocol(row["protocol"]), row["port"])
 
 
-def _lease_new(
-    tx: Transaction, server_id: str, missing: Sequence[Port], candidates: Sequence[int]
+def _held(tx: Transaction, server_id: str) -> dict[str, PortLease]:
+    return {found.name: found for found in leases_of(tx, server_id)}
+
+
+def _settle(
+    tx: Transaction, server_id: str, held: dict[str, PortLease], wanted: Sequence[Port], candidates: Sequence[int]
 ) -> dict[str, PortLease]:
-    # One at a time from here to the end of the transaction. Without that two transactions that take several ports
-    # each could wait for each other's, and a port that is taken twice would cost a failed transaction.
-    tx.execute(select(func.pg_advisory_xact_lock(_LEASING)))
-    if (
-        tx.execute(
-            select(server.c.id).where(server.c.id == server_id).with_for_update(read=True, key_share=True)
-        ).first()
-        is None
-    ):
+    """Release what is not wanted, lease what is missing."""
+    row_lock = select(server.c.id).where(server.c.id == server_id).with_for_update(read=True, key_share=True)
+    if tx.execute(row_lock).first() is None:
         raise NotFound("The server was removed in the meantime.")
+    kept = {
+        port.name: held[port.name] for port in wanted if port.name in held and held[port.name].protocol is port.protocol
+    }
+    if len(kept) < len(held):
+        tx.execute(delete(port_lease).where(port_lease.c.server_id == server_id, port_lease.c.name.not_in(list(kept))))
+    new = _choose(tx, [port for port in wanted if port.name not in kept], candidates)
+    if new:
+        rows = [
+            {"protocol": found.protocol, "port": found.port, "server_id": server_id, "name": found.name}
+            for found in new.values()
+        ]
+        tx.execute(insert(port_lease).values(rows))
+    return kept | new
+
+
+def _choose(tx: Transaction, missing: Sequence[Port], candidates: Sequence[int]) -> dict[str, PortLease]:
+    """The first candidate that nobody holds, for each missing port."""
+    if not missing:
+        return {}
     rows = tx.execute(
         select(port_lease.c.protocol, port_lease.c.port).where(
             port_lease.c.port == any_(literal(candidates, ARRAY(Integer)))
@@ -103,12 +117,4 @@ def _lease_new(
             )
         taken.add((port.protocol, number))
         new[port.name] = PortLease(port.name, port.protocol, number)
-    tx.execute(
-        insert(port_lease).values(
-            [
-                {"protocol": found.protocol, "port": found.port, "server_id": server_id, "name": found.name}
-                for found in new.values()
-            ]
-        )
-    )
     return new

@@ -24,8 +24,8 @@ from overworld.store.ids import new_id
 from overworld.store.notify import DESIRED
 from overworld.store.operations import abort_open_operations
 from overworld.store.ports import PortLease, read_lease, release_ports
-from overworld.store.server_rows import ServerView as ServerView
 from overworld.store.server_rows import (
+    ServerView,
     json_array,
     read_status_columns,
     read_view,

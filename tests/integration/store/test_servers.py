@@ -26,6 +26,7 @@ from overworld.store.database import Database, Transaction
 from overworld.store.events import insert_events, list_events
 from overworld.store.operations import find_operation, insert_operation
 from overworld.store.ports import lease_ports, leased_ports
+from overworld.store.server_rows import ServerView
 from overworld.store.statuses import StatusWrite, write_statuses
 from overworld.store.tables import metadata, retired_world
 from overworld.store.usage import RunningTime, Sample, add_running_time, add_samples
@@ -67,7 +68,7 @@ def test_a_server_begins_unseen(database: Database, account: Account, make_serve
     with database.transaction() as tx:
         view = servers.find_server(tx, server.id, None)
     assert view is not None
-    assert view == servers.ServerView(server, NOT_YET_SEEN, State.PENDING, None, "ann")
+    assert view == ServerView(server, NOT_YET_SEEN, State.PENDING, None, "ann")
 
 
 def test_numbers_are_never_used_again(
@@ -96,10 +97,10 @@ def test_a_view_has_spec_status_activity_and_owner_by_one_statement(
     with database.transaction() as tx:
         tx.execute(insert(retired_world).values(server_id=server.id, generation=0, keep_until=now))
         write_activities(tx, {server.id: activity})
-    expected = servers.ServerView(
+    expected = ServerView(
         replace(server, retired_worlds=(RetiredWorld(0, now),)), running(), State.RUNNING, activity, "ann"
     )
-    reads: tuple[Callable[[Transaction], servers.ServerView | None], ...] = (
+    reads: tuple[Callable[[Transaction], ServerView | None], ...] = (
         lambda tx: servers.find_server(tx, server.id, account.id),
         lambda tx: servers.find_server(tx, "one", account.id),
         lambda tx: servers.lock_server(tx, server.id, None),
