@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
@@ -24,7 +24,11 @@ def wait_until(look: Callable[[], T | None], deadline_seconds: float, what: str)
         time.sleep(PAUSE_SECONDS)
 
 
-async def eventually(look: Callable[[], T | None | Awaitable[T | None]], deadline_seconds: float, what: str) -> T:
+@overload
+async def eventually(look: Callable[[], Awaitable[T | None]], deadline_seconds: float, what: str) -> T: ...
+@overload
+async def eventually(look: Callable[[], T | None], deadline_seconds: float, what: str) -> T: ...
+async def eventually(look: Callable[[], object], deadline_seconds: float, what: str) -> object:
     """The same for asyncio; ``look`` may be a coroutine function."""
     give_up_at = time.monotonic() + deadline_seconds
     while True:

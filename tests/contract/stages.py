@@ -91,6 +91,7 @@ class Stage(ABC):
     def write(self, server_id: ServerId, count: int) -> None:
         """Let the running game write that many lines: ``line 0``, ``line 1``, …"""
 
+    @abstractmethod
     def end_all(self) -> None:
         """End everything that runs on it."""
 
@@ -139,6 +140,9 @@ class MemoryStage(Stage):
     def write(self, server_id: ServerId, count: int) -> None:
         for number in range(count):
             self.world.say(server_id, f"line {number}")
+
+    def end_all(self) -> None:
+        self.world.machines.clear()
 
 
 class LocalStage(Stage):

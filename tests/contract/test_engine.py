@@ -180,7 +180,7 @@ async def test_an_edit_reaches_a_crashed_game_at_its_next_start(stage: Stage) ->
     edited = replace(want, spec_hash="spec-2")
     launch = stage.launch(engine, want, "good")
 
-    async def applied() -> bool:
+    async def applied() -> bool | None:
         await engine.apply(edited, launch)
         seen = process_of(engine, want)
         return seen is not None and seen.phase is Phase.READY and seen.spec_hash == "spec-2"
@@ -194,7 +194,7 @@ async def test_another_token_stops_gracefully_and_the_next_apply_starts_anew(sta
     want, launch = await started(stage, engine)
     again = replace(want, restarts=1)
 
-    async def restarted() -> bool:
+    async def restarted() -> bool | None:
         await engine.apply(again, launch)
         seen = process_of(engine, want)
         return seen is not None and seen.phase is Phase.READY and seen.restarts == 1

@@ -40,7 +40,7 @@ def say(text: str) -> None:
 def save_and_quit(*_: object) -> None:
     """Write the world, prove it, end."""
     append("saves", str(os.getpid()))
-    say("world saved")
+    say("\nworld saved" if part == "floods" else "world saved")  # a line of the flood may be half written
     os._exit(0)
 
 

@@ -27,7 +27,9 @@ def main() -> None:
     except BlockingIOError:
         append("two-at-once", str(os.getpid()))
         sys.exit(3)
-    lines = open("journal", encoding="ascii").read().split("\n")[:-1] if os.path.exists("journal") else []
+    with open("journal", "a+", encoding="ascii") as file:
+        file.seek(0)
+        lines = file.read().split("\n")[:-1]
     if lines != [str(number) for number in range(1, len(lines) + 1)]:
         append("damaged", repr(lines))
     append("journal", str(len(lines) + 1))

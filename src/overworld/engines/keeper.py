@@ -471,6 +471,8 @@ class Keeper:
 
     def _on_output(self) -> bool:
         """Take one portion; whether there was any."""
+        if self._output < 0:
+            return False  # the game's end was seen in the same turn of the loop, and took all of it
         try:
             data = os.read(self._output, PIPE_BYTES)
         except BlockingIOError:
@@ -519,8 +521,6 @@ class Keeper:
         self._budget_at = now
         allowed = min(len(lines), int(self._budget))
         self._budget -= allowed
-        if self._dropped and self._budget >= LINES_PER_SECOND / 10:
-            self._say_dropped()
         for line in lines[:allowed]:
             self._take_line(clean(line))
         if allowed < len(lines):
@@ -554,6 +554,8 @@ class Keeper:
     def _drop(self, lines: list[bytes]) -> None:
         """Lines above the budget are looked through for the one that is waited for, and that is all. Who joined or
         left in them is lost, so until the next start nobody knows who plays."""
+        if not self._dropped:
+            self._after("dropped", 1.0, self._say_dropped)
         self._dropped += len(lines)
         self._roster = None
         self._lines = (self._lines + [clean(line) for line in lines[-LAST_LINES:]])[-LAST_LINES:]

@@ -130,7 +130,7 @@ async def test_kills_and_two_engines_never_give_two_games(local: LocalStage) -> 
         victim = local.keepers()[0] if round_number % 2 else psutil.Process(game_pid(local, want))
         victim.kill()
 
-        async def both_ready() -> bool:
+        async def both_ready() -> bool | None:
             await asyncio.gather(*(engine.apply(want, launch) for engine in engines))
             seen = [process_of(engine, want) for engine in engines]
             return seen[0] == seen[1] and seen[0] is not None and seen[0].phase is Phase.READY

@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -165,6 +166,8 @@ def _own_folder(path: Path, mode: int, user: User | None = None) -> None:
     with suppress(FileExistsError):
         path.mkdir(mode)
     seen = path.lstat()
+    if not stat.S_ISDIR(seen.st_mode):
+        raise EngineRefused("FolderClosed", f"{path} is not a folder any more. Put back what was there, or remove it.")
     if user is not None and (seen.st_uid, seen.st_gid) != (user.uid, user.gid):
         os.chown(path, user.uid, user.gid, follow_symlinks=False)
     if seen.st_mode & 0o7777 != mode:
