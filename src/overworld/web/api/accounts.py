@@ -116,8 +116,7 @@ class TokenIssued(TokenEntry):
 class TokenGiven(Given):
     """A token to issue."""
 
-    label: Count = Annotated[int, Field(ge=0, le=MAX_COUNT), Whole]
-AccountName = Field(description="What it is for.")
+    label: AccountName = Field(description="What it is for.")
     lifetime_seconds: Annotated[int, Field(ge=60, le=MAX_LIFETIME_SECONDS), Whole] | None = Field(
         default=None, description="Null: it never expires."
     )
