@@ -31,6 +31,7 @@ LIST_EVERY_SECONDS = 5.0
 WRITE_EVERY_SECONDS = 1.0
 THIN_EVERY_SECONDS = 600.0
 RETRY_AFTER_SECONDS = 2.0  # times 0.5 to 1.5
+ENGINE_PATIENCE_SECONDS = 10.0  # how long an engine may fill its cache before its silence is written down as unknown
 
 LOOKS = Counter("overworld_monitor_looks_total", "Looks at servers, by what they showed.", ["presence"])
 WATCHED = Gauge("overworld_monitor_servers", "Servers that this monitor looks at; 0 while it stands by.")
@@ -79,6 +80,7 @@ class Monitor:
         self._looks: set[asyncio.Task[None]] = set()
         self._free_places = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._list_at = 0.0
+        self._patient_until = time.monotonic() + ENGINE_PATIENCE_SECONDS
         self._thin_at = time.monotonic() + THIN_EVERY_SECONDS * random.random()  # noqa: S311
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -145,24 +147,29 @@ class Monitor:
     async def _work_at_the_desk(self) -> None:
         clock = time.monotonic()
         if clock >= self._list_at:
-            await self._refresh()
-            self._list_at = clock + min(LIST_EVERY_SECONDS, self._interval_seconds)
+            is_done = await self._refresh()
+            self._list_at = clock + (min(LIST_EVERY_SECONDS, self._interval_seconds) if is_done else 0)
         await self._write()
         if self._epoch is not None and clock >= self._thin_at:
             is_more = await asyncio.to_thread(self._clerk.thin_history, datetime.now(UTC))
             self._thin_at = clock + (0 if is_more else THIN_EVERY_SECONDS)
 
-    async def _refresh(self) -> None:
-        """Keep the lease and the list of servers."""
+    async def _refresh(self) -> bool:
+        """Keep the lease and the list of servers. False: the engine is only starting, so look again soon."""
         epoch = await asyncio.to_thread(self._clerk.hold_lease)
         if epoch != self._epoch:
             self._start_over(epoch)
         servers = await asyncio.to_thread(self._clerk.list_servers) if epoch is not None else []
+        if time.monotonic() < self._patient_until and not all(
+            self._engine.observed(server.server_id).complete for server in servers
+        ):
+            return False
         self._servers = {server.server_id: server for server in servers}
         self._books.keep_only(self._servers)
         self._rota.set_members(self._servers, time.monotonic())
         self._rota_changed.set()
         WATCHED.set(len(self._rota))
+        return True
 
     async def _write(self) -> None:
         batch = self._books.take()

@@ -158,16 +158,18 @@ async def test_a_game_without_answers_is_read_by_its_output(database: Database) 
 
 @needs_players
 async def test_players_who_really_join(database: Database) -> None:
-    """Two bots join: count and names within two intervals; they leave: idle. Played time is theirs alone."""
+    """Two bots join: count and names are on the row; they leave: idle. Played time is theirs alone."""
     async with running(database, "minecraft", {}) as game, monitoring(database, game.engine, SETTINGS):
         await eventually(
             row_where(database, game.server, lambda row: row.presence is Presence.IDLE), DEADLINE_SECONDS, "it is idle"
         )
         async with playing(game.port, "ann"), playing(game.port, "bob"):
             row = await eventually(
-                row_where(database, game.server, lambda row: row.players == 2), DEADLINE_SECONDS, "both are seen"
+                row_where(database, game.server, lambda row: set(row.names) == {"ann", "bob"}),
+                DEADLINE_SECONDS,
+                "both are seen",
             )
-            assert (row.presence, set(row.names)) == (Presence.ACTIVE, {"ann", "bob"})
+            assert (row.presence, row.players) == (Presence.ACTIVE, 2)
             assert row.join_seen_at is not None
             assert row.last_active_at == row.seen_at
             await eventually(
