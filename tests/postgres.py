@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from waiting import wait_until
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 SUPERUSER = "tester"
 
+_libc = ctypes.CDLL(None)
 _numbers = itertools.count(1)
 
 
@@ -70,13 +73,14 @@ def run_cluster() -> Iterator[str]:
                 group=user.pw_gid,
                 extra_groups=(),
                 cwd=folder,
+                preexec_fn=_end_with_parent,  # runs after the change of user, which would forget it
             )
         try:
             url = f"postgresql://{SUPERUSER}@/postgres?host={folder}"
             _wait_until_ready(url, process)
             yield url
         finally:
-            process.send_signal(2)  # fast shutdown
+            process.send_signal(signal.SIGINT)  # fast shutdown
             process.wait(30)
     finally:
         shutil.rmtree(folder)
@@ -97,6 +101,12 @@ def drop_database(url: str, server_url: str) -> None:
     name = make_url(url).database or ""
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _end_with_parent() -> None:
+    """Nothing stays behind when the tests are killed."""
+    pr_set_pdeathsig = 1
+    _libc.prctl(pr_set_pdeathsig, signal.SIGQUIT)
 
 
 def _run_as(user: pwd.struct_passwd, program: str, *arguments: str) -> None:

@@ -24,6 +24,7 @@ from overworld.store.embedded_files import (
     find_files,
     make_folder,
     prepare,
+    remove_socket_folder,
     told_errors,
 )
 
@@ -146,6 +147,7 @@ class EmbeddedPostgres:
                 self._ended.wait()
             self._process = None
         if self._lock is not None:
+            remove_socket_folder(self._files)
             os.close(self._lock)
             self._lock = None
 

@@ -14,7 +14,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,9 +76,10 @@ class Files:
 
     @property
     def socket_folder(self) -> Path:
-        """The folder of the socket: beside the data, or somewhere shorter if that path is too long for a socket."""
+        """The folder of the socket: beside the data, or elsewhere if that path is too long for a socket or has a
+        comma, at which clients would split it."""
         folder = self.folder / "run"
-        if len(os.fsencode(folder / SOCKET_NAME)) <= SOCKET_PATH_LIMIT:
+        if len(os.fsencode(folder / SOCKET_NAME)) <= SOCKET_PATH_LIMIT and "," not in str(folder):
             return folder
         name = "overworld-" + hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
         runtime = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"))
@@ -131,6 +132,13 @@ def prepare(files: Files) -> None:
             _check_major(files)
         else:
             _create_data(files)
+
+
+def remove_socket_folder(files: Files) -> None:
+    """Leave nothing outside of the folder; whatever else somebody put there stays."""
+    if files.socket_folder.parent != files.folder:
+        with suppress(OSError):
+            files.socket_folder.rmdir()
 
 
 @contextmanager

@@ -69,6 +69,17 @@ def test_a_lease_is_held_by_one(database: Database, held: Lease) -> None:
     assert take(database, "third") is None
 
 
+def test_the_leases_of_the_dead_are_let_go(database: Database, held: Lease) -> None:
+    """By the beginning of their holders' names, taken literally."""
+    with database.transaction() as tx:
+        lease.release_all_of(tx, "f_rst")
+        lease.release_all_of(tx, "second")
+    assert take(database, "second") is None
+    with database.transaction() as tx:
+        lease.release_all_of(tx, "fir")
+    assert take(database, "second") is not None
+
+
 def test_expired_and_not_taken_can_be_renewed(database: Database) -> None:
     """A pause that nobody noticed does no harm."""
     found = take(database, "first", OVER)
