@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from overworld.controller.rows import PortRequest
 from overworld.controller.subject import Subject
 from overworld.domain.events import NewEvent
 from overworld.domain.games import (
@@ -164,16 +163,17 @@ class MemoryRows:
         self._go_wrong("leased_ports")
         return {(lease.protocol, lease.port) for row in self.rows.values() for lease in row.leases}
 
-    async def lease_ports(self, requests: Sequence[PortRequest]) -> dict[ServerId, tuple[PortLease, ...]]:
-        self._go_wrong("lease_ports")
-        leased: dict[ServerId, tuple[PortLease, ...]] = {}
-        for server_id, wanted, numbers in requests:
-            if server_id not in self.rows or len(numbers) < len(wanted):
-                continue
-            pairs = zip(wanted, numbers, strict=False)
-            leased[server_id] = tuple(PortLease(port.name, port.protocol, number) for port, number in pairs)
-            self.rows[server_id].leases = leased[server_id]
-        return leased
+    async def lease_offered(
+        self, offers: Mapping[ServerId, Sequence[PortLease]]
+    ) -> Mapping[ServerId, Sequence[PortLease]]:
+        self._go_wrong("lease_offered")
+        for server_id, leases in offers.items():
+            if server_id in self.rows:
+                taken = {(lease.protocol, lease.port) for row in self.rows.values() for lease in row.leases}
+                self.rows[server_id].leases = tuple(
+                    lease for lease in leases if (lease.protocol, lease.port) not in taken
+                )
+        return {server_id: self.rows[server_id].leases for server_id in offers if server_id in self.rows}
 
     async def write(self, epoch: int, writes: Sequence[StatusWrite], now: datetime) -> None:
         self._go_wrong("write")

@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from math import gcd
 
+from overworld.controller.rows import Rows
 from overworld.domain.games import Port, Protocol
 from overworld.domain.servers import ServerId
 from overworld.engines.base import Engine
+from overworld.store.ports import PortLease
 
 
 def walk_ports(server_id: ServerId, ports: range) -> Iterator[int]:
@@ -21,22 +23,45 @@ def walk_ports(server_id: ServerId, ports: range) -> Iterator[int]:
     return (ports[(seed + index * step) % len(ports)] for index in range(len(ports)))
 
 
-async def find_ports(
-    engine: Engine, server_id: ServerId, wanted: Sequence[Port], ports: range, taken: set[tuple[Protocol, int]]
-) -> tuple[int, ...]:
-    """Numbers for the wanted ports, each free for all their protocols; added to ``taken``. Fewer if there are no more.
+class PortFinder:
+    """Offers ports to servers. Remembers which are leased, because only the one active controller leases any; what
+    was released since it last read them counts as leased until there is nothing else left."""
 
-    One number may then serve two protocols, which is how games use them. Raises what ``Engine.port_is_free`` raises.
-    """
-    protocols = sorted({port.protocol for port in wanted})
-    most = max((sum(port.protocol is protocol for port in wanted) for protocol in protocols), default=0)
-    found: list[int] = []
-    for number in walk_ports(server_id, ports):
-        if len(found) == most:
-            break
-        if any((protocol, number) in taken for protocol in protocols):
-            continue
-        if all([await engine.port_is_free(protocol, number) for protocol in protocols]):
-            found.append(number)
-    taken.update((protocol, number) for protocol in protocols for number in found)
-    return tuple(found)
+    def __init__(self, rows: Rows, engine: Engine, ports: range) -> None:
+        self._rows = rows
+        self._engine = engine
+        self._ports = ports
+        self._taken: set[tuple[Protocol, int]] | None = None
+
+    async def find(self, server_id: ServerId, wanted: Sequence[Port]) -> tuple[PortLease, ...]:
+        """A free port for each of the wanted ones; none if there are not enough.
+
+        Each number is free for all protocols that are wanted, because games like to use one for two. Raises
+        ``Unavailable`` and what ``Engine.port_is_free`` raises.
+        """
+        if self._taken is not None and (found := await self._search(server_id, wanted, self._taken)):
+            return found
+        self._taken = await self._rows.leased_ports()
+        return await self._search(server_id, wanted, self._taken)
+
+    def forget(self) -> None:
+        """Somebody else leased ports too: read them again."""
+        self._taken = None
+
+    async def _search(
+        self, server_id: ServerId, wanted: Sequence[Port], taken: set[tuple[Protocol, int]]
+    ) -> tuple[PortLease, ...]:
+        protocols = sorted({port.protocol for port in wanted})
+        left = {protocol: [port for port in wanted if port.protocol is protocol] for protocol in protocols}
+        found: list[PortLease] = []
+        for number in walk_ports(server_id, self._ports):
+            if len(found) == len(wanted):
+                break
+            if any((protocol, number) in taken for protocol in protocols):
+                continue
+            if all([await self._engine.port_is_free(protocol, number) for protocol in protocols]):
+                found += [PortLease(its.pop(0).name, protocol, number) for protocol, its in left.items() if its]
+        if len(found) < len(wanted):
+            return ()
+        taken.update((lease.protocol, lease.port) for lease in found)
+        return tuple(found)

@@ -15,8 +15,8 @@ from overworld.controller.executor import Executor
 from overworld.controller.metrics import RECONCILE_SECONDS, RECONCILES
 from overworld.controller.outcomes import Done, Failed, Outcome, Overtaken, Refused, settle
 from overworld.controller.planner import Plan, plan
-from overworld.controller.ports import find_ports
-from overworld.controller.rows import PortRequest, Rows
+from overworld.controller.ports import PortFinder
+from overworld.controller.rows import Rows
 from overworld.controller.subject import Subject
 from overworld.controller.workqueue import WorkQueue
 from overworld.controller.writer import Entry, StatusWriter
@@ -90,6 +90,7 @@ class Reconciler:
         self._sleep = sleep
         self._executor = Executor(rows, engine, deadline=terms.deadline, programs_folder=terms.programs_folder)
         self._writer = StatusWriter(rows, terms.epoch, clock)
+        self._ports = PortFinder(rows, engine, terms.ports)
         self._in_work = 0
         self._room = asyncio.Event()
         self._is_database_away = False
@@ -173,7 +174,7 @@ class Reconciler:
                 found |= await self._load([key])
             return found
 
-    def _plan(self, record: ServerRecord, began: float, leases: tuple[PortLease, ...] | None = None) -> _Job:
+    def _plan(self, record: ServerRecord, began: float, leases: Sequence[PortLease] | None = None) -> _Job:
         endpoints = tuple(
             Endpoint(lease.name, lease.protocol, self._terms.host, lease.port)
             for lease in sorted(record.leases if leases is None else leases, key=lambda lease: lease.name)
@@ -187,25 +188,28 @@ class Reconciler:
         lacking = [job for job in jobs if job.plan.lease_ports]
         if not lacking:
             return jobs
-        taken = await self._rows.leased_ports()
-        requests: list[PortRequest] = []
+        offers: dict[ServerId, Sequence[PortLease]] = {}
         faults: dict[ServerId, Outcome] = {}
         for job in lacking:
             server_id, game = job.subject.server.id, job.subject.game
             assert game is not None  # or it would lack none
             try:
-                numbers = await find_ports(self._engine, server_id, game.ports, self._terms.ports, taken)
+                found = await self._ports.find(server_id, game.ports)
             except EngineError as error:
                 faults[server_id] = Failed(error.detail)
+                continue
+            if found:
+                offers[server_id] = found
             else:
-                requests.append((server_id, game.ports, numbers))
-        leased = await self._rows.lease_ports(requests)
+                faults[server_id] = self._no_port()
+        leased = await self._rows.lease_offered(offers)
         replanned = []
         for job in jobs:
             server_id = job.subject.server.id
             planned = self._plan(job.record, job.began, leased[server_id]) if server_id in leased else job
             if planned.plan.lease_ports:
-                planned = replace(planned, outcome=faults.get(server_id, self._no_port()))
+                self._ports.forget()
+                planned = replace(planned, outcome=faults.get(server_id, Failed("Its ports were taken meanwhile.")))
             replanned.append(planned)
         return replanned
 

@@ -7,16 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol as TypingProtocol
 
-from overworld.domain.errors import NotFound
-from overworld.domain.games import Port, Protocol
+from overworld.domain.games import Protocol
 from overworld.domain.servers import Desired, ServerId
 from overworld.store.database import Database
-from overworld.store.ports import NoPortFree, PortLease, lease_ports, leased_ports
+from overworld.store.port_batches import lease_offered
+from overworld.store.ports import PortLease, leased_ports
 from overworld.store.servers import ServerRecord, all_ids, due_ids, load_many, lock_server, purge_server
 from overworld.store.statuses import StatusWrite, write_statuses
-
-PortRequest = tuple[ServerId, Sequence[Port], Sequence[int]]
-"""A server, the ports it wants, and numbers that are known to be free."""
 
 
 class Rows(TypingProtocol):
@@ -38,8 +35,10 @@ class Rows(TypingProtocol):
         """Every port that belongs to a server."""
         ...
 
-    async def lease_ports(self, requests: Sequence[PortRequest]) -> dict[ServerId, tuple[PortLease, ...]]:
-        """Lease ports for many servers; those that got none (too few candidates, purged) are left out."""
+    async def lease_offered(
+        self, offers: Mapping[ServerId, Sequence[PortLease]]
+    ) -> Mapping[ServerId, Sequence[PortLease]]:
+        """Lease the offered ports; what each server holds afterwards, which may lack some that others hold."""
         ...
 
     async def write(self, epoch: int, writes: Sequence[StatusWrite], now: datetime) -> None:
@@ -89,16 +88,12 @@ class DatabaseRows:
 
         return await asyncio.to_thread(run)
 
-    async def lease_ports(self, requests: Sequence[PortRequest]) -> dict[ServerId, tuple[PortLease, ...]]:
-        def run() -> dict[ServerId, tuple[PortLease, ...]]:
-            leased = {}
+    async def lease_offered(
+        self, offers: Mapping[ServerId, Sequence[PortLease]]
+    ) -> Mapping[ServerId, Sequence[PortLease]]:
+        def run() -> Mapping[ServerId, Sequence[PortLease]]:
             with self._database.transaction() as tx:
-                for server_id, wanted, candidates in requests:
-                    try:
-                        leased[server_id] = lease_ports(tx, server_id, wanted, candidates)
-                    except (NoPortFree, NotFound):
-                        continue  # neither has failed a statement, so the transaction goes on
-            return leased
+                return lease_offered(tx, offers)
 
         return await asyncio.to_thread(run)
 

@@ -131,7 +131,9 @@ class MemoryWorld:
         machine = self.machines.get(removal.server_id)
         if machine is None:
             return
-        if machine.process is not None and machine.process.phase is not Phase.STOPPED:
+        is_active = machine.process is not None and machine.process.phase is not Phase.STOPPED
+        its_own = machine.want.world_generation if machine.want is not None else None
+        if is_active and removal.world_generation in {None, its_own}:
             raise EngineUnavailable("Something still runs on it.")
         if removal.world_generation is None:
             machine.process = None
