@@ -91,6 +91,9 @@ def _make_cut(response: httpx.Response) -> Cut:
 
 def _read_events(source: EventSource) -> Iterator[Json]:
     for event in source.iter_sse():
+        # httpx-sse makes an empty event of every comment that follows an id; the standard says to make none.
+        if not event.data:
+            continue
         document = json.loads(event.data)
         if event.event == "end":
             raise NotAllowed("The stream was ended", str(document.get("reason", "")))

@@ -155,7 +155,7 @@ def page(*items: Json, token: str | None = None) -> Reply:
 
 def events(*lines: Json, hold: threading.Event | None = None) -> Reply:
     """A stream of console lines, which ends (or, while ``hold`` is not set, stays silent) after the last one."""
-    text = ": open\n\n" + "".join(f"id: {line['id']}\ndata: {json.dumps(line)}\n\n" for line in lines)
+    text = ": open\n\n" + "".join(f"id: {line['id']}\ndata: {json.dumps(line)}\n\n: keep-alive\n\n" for line in lines)
     return Reply(raw=text.encode(), headers={"Content-Type": "text/event-stream"}, hold=hold)
 
 
