@@ -56,13 +56,13 @@ def say_purging(subject: Subject, observed: Observed, now: datetime) -> tuple[Co
         subject,
         now,
         {
-            ConditionType.PLACED: Seen(
+            ConditionType.READY: _see_ready(subject, observed.process, now),
+            ConditionType.SAVED: _see_saved(subject, observed.process),
+            ConditionType.PLACED: Seen(  # last, as its event is
                 Truth.FALSE,
                 Reason.PURGED,
                 f"Its retention ended{since}: the world and everything else of it is being removed for good.",
             ),
-            ConditionType.READY: _see_ready(subject, observed.process, now),
-            ConditionType.SAVED: _see_saved(subject, observed.process),
         },
     )
 
