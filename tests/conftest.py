@@ -19,8 +19,13 @@ StatementCounter = Callable[[Database], AbstractContextManager[list[str]]]
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """The superuser's URL on this session's own Debian PostgreSQL 15."""
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The superuser's URL on this session's own Debian PostgreSQL 15; with TEST_POSTGRES=embedded in the environment
+    on the embedded one."""
+    if os.environ.get("TEST_POSTGRES") == "embedded":
+        embedded: EmbeddedPostgres = request.getfixturevalue("embedded_postgres")
+        yield embedded.url
+        return
     if not postgres.is_installed():
         message = f"PostgreSQL 15 is not in {postgres.PROGRAMS}: apt-get install postgresql-15"
         if os.environ.get("CI"):

@@ -73,7 +73,7 @@ def run_cluster() -> Iterator[str]:
                 group=user.pw_gid,
                 extra_groups=(),
                 cwd=folder,
-                preexec_fn=_end_with_parent,  # runs after the change of user, which would forget it
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no threads yet; runs after the change of user
             )
         try:
             url = f"postgresql://{SUPERUSER}@/postgres?host={folder}"
