@@ -58,7 +58,7 @@ def test_console_and_logs(run: Run) -> None:
     succeed(run, "stop", "meadow", "--timeout", "60")
     refused = run("console", "meadow", input="hello\n")
     assert refused.exit_code == 1
-    assert "What was asked" not in refused.stdout
+    assert "start it" in refused.stderr
 
 
 def test_games_variables_and_edits(run: Run) -> None:
@@ -151,5 +151,5 @@ def test_a_cancelled_start(run: Run) -> None:
     """An operation that has ended cannot be called off."""
     succeed(run, "create", "luanti", "meadow", "--stopped", "--timeout", "60")
     newest = json_of(run, "operations", "meadow")["items"][0]
-    assert run("cancel", newest["id"]).exit_code in {0, 1}
-    assert run("cancel", "nothing").exit_code in {1, 3}
+    assert run("cancel", newest["id"]).exit_code == 1
+    assert run("cancel", "nothing").exit_code == 3
