@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,11 @@ class Installation:
         }
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.destroy()
+            raise
         return self
 
     def __exit__(
@@ -185,6 +190,14 @@ def _working_folder(process: psutil.Process) -> str:
         return process.cwd()
     except psutil.Error:
         return ""
+
+
+@contextmanager
+def folder_for_everybody() -> Iterator[Path]:
+    """A temporary folder that the database's and the games' users may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="overworld-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def free_port() -> int:

@@ -15,7 +15,7 @@ import psutil
 import psycopg
 import pytest
 
-from installation import Installation
+from installation import Installation, folder_for_everybody
 from overworld import wiring
 from overworld.settings import Settings
 from waiting import wait_until
@@ -131,10 +131,12 @@ def kill_something(installation: Installation, chance: random.Random) -> str:
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
+def installation() -> Iterator[Installation]:
     """An Overworld that offers the journal game."""
-    tmp_path.chmod(0o755)
-    with Installation(tmp_path / "data", catalogue_folders=str(CATALOGUE), quota_servers="1000") as it:
+    with (
+        folder_for_everybody() as folder,
+        Installation(folder / "data", catalogue_folders=str(CATALOGUE), quota_servers="1000") as it,
+    ):
         yield it
 
 
