@@ -5,8 +5,8 @@
     keeper.py foreground LAUNCH [RUN]   entrypoint of an image: SIGTERM stops the game, its status is the keeper's
 
 RUN is a folder that the game cannot enter: ``state.json`` (what was last seen), ``console.log`` (the game's output,
-one ``<id> <text>`` a line, ``console.log.1`` before it), ``socket`` (JSON lines while a keeper lives), ``output`` (the
-game's standard output), and two locks: ``keeper.lock`` (one keeper), ``world.lock`` (held by the game too).
+one ``<id> <text>`` a line, ``console.log.1`` before it), ``socket`` (JSON lines while a keeper lives), ``output`` and
+``input`` (pipes to the game), and two locks: ``keeper.lock`` (one keeper), ``world.lock`` (held by the game too).
 A launch has the members of ``overworld.engines.local.launches``. Nothing of Overworld is imported: an image carries
 this file alone.
 """
@@ -281,6 +281,7 @@ class Keeper:
         self._input = -1
         self._unsent = b""
         self._begin_lines()
+        self._catch_signals()
 
     def _compile(self, launch: dict[str, Any]) -> None:
         def pattern(text: str | None) -> re.Pattern[str] | None:
@@ -306,14 +307,6 @@ class Keeper:
 
     def run(self) -> None:
         """Until the game is stopped for good."""
-        reader, writer = socket.socketpair()
-        for end in (reader, writer):
-            end.setblocking(False)
-        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, lambda *_: None)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self.selector.register(reader, selectors.EVENT_READ, lambda _: self._on_signals(reader.recv(256)))
         while not self._is_over:
             if self._is_dirty:
                 self._publish()
@@ -326,6 +319,16 @@ class Keeper:
                     del self._timers[name]
                     act()
         self._publish()
+
+    def _catch_signals(self) -> None:
+        self._wakeup = reader, writer = socket.socketpair()  # kept, or they would close
+        for end in self._wakeup:
+            end.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.selector.register(reader, selectors.EVENT_READ, lambda _: self._on_signals(reader.recv(256)))
 
     def _on_signals(self, numbers: bytes) -> None:
         if signal.SIGCHLD in numbers:
@@ -428,13 +431,14 @@ class Keeper:
 
     def _spawn(self) -> str:
         launch = self.launch
-        # A named pipe that the game itself holds open for reading too: when its keeper is killed, it can still write
-        # its last words without dying of SIGPIPE in the middle of a save, and `recover` reads them.
+        # Named pipes that the game itself holds open at both ends: when its keeper is killed, it can still write its
+        # last words without dying of SIGPIPE in the middle of a save, `recover` reads them, and can type a command.
         self._open_output()
         writer = os.open("output", os.O_RDWR | os.O_CLOEXEC)
         if launch["accepts_commands"] or launch["stop"]["command"]:
-            stdin, self._input = os.pipe()
-            os.set_blocking(self._input, False)
+            self._make_pipe("input")
+            stdin = os.open("input", os.O_RDWR | os.O_CLOEXEC)
+            self._open_input()
         else:
             stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         said, saying = os.pipe()
@@ -454,12 +458,14 @@ class Keeper:
         os.close(said)
         return failure
 
+    def _make_pipe(self, name: str) -> None:
+        if not os.path.exists(name):
+            os.mkfifo(name, 0o600)
+            if self.launch["uid"] is not None:
+                os.chown(name, self.launch["uid"], self.launch["gid"])  # so that the game can open /dev/stdout
+
     def _open_output(self) -> None:
-        launch = self.launch
-        if not os.path.exists("output"):
-            os.mkfifo("output", 0o600)
-            if launch["uid"] is not None:
-                os.chown("output", launch["uid"], launch["gid"])  # /dev/stdout can be opened by the game
+        self._make_pipe("output")
         self._output = os.open("output", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -602,6 +608,12 @@ class Keeper:
             self._after("input", TAIL_SECONDS, self._flush_input)
         except OSError:
             self._close_input()
+
+    def _open_input(self) -> None:
+        try:
+            self._input = os.open("input", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            self._input = -1  # nobody reads it
 
     def _close_input(self) -> None:
         self._unsent = b""
@@ -763,7 +775,7 @@ class Keeper:
     # --- what a killed keeper left behind
 
     def recover(self, old: dict[str, Any]) -> None:
-        """Wait for the game of a killed keeper: the kernel has sent it SIGTERM when its keeper died."""
+        """End the game of a killed keeper: by its command; else the kernel has sent it its signal already."""
         self._asked, self._crashes = old["asked"], old["crashes"]
         self._started_at, self._log_from = old["started_at"], old["log_from"]
         self._enter(STOPPING)
@@ -780,6 +792,9 @@ class Keeper:
             self._after("tail", TAIL_SECONDS, self._on_tail)
         self._open_output()
         self._ended = {"status": None, "signal": "SIGTERM"}
+        if launch["stop"]["command"]:
+            self._open_input()
+            self._type(launch["stop"]["command"])
         self._after("kill", launch["stop"]["grace_seconds"], self._kill_left)
         self._wait_for_left()
 
@@ -824,8 +839,10 @@ def become_game(launch: dict[str, Any], keeper: int, stdin: int, output: int) ->
         os.setresgid(launch["gid"], launch["gid"], launch["gid"])
         os.setresuid(launch["uid"], launch["uid"], launch["uid"])
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    # After setresuid, which would clear it. The keeper may have died before it was set.
-    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    # After setresuid, which would clear it. The keeper may have died before it was set. A game that saves only by a
+    # command would lose its world by a signal: that one waits for `recover` to type the command.
+    if not launch["stop"]["command"]:
+        prctl(PR_SET_PDEATHSIG, getattr(signal, launch["stop"]["signal"]))
     if os.getppid() != keeper:
         os._exit(127)
     os.chdir(launch["world"])

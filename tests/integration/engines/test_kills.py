@@ -12,7 +12,7 @@ import psutil
 
 from contract.stages import LocalStage
 from contract.test_engine import last_exit, process_of, reaches, started
-from overworld.domain.observed import Phase, Want
+from overworld.domain.observed import Phase, ProcessSeen, Want
 from overworld.engines.local.seen import read_keeper_state
 from waiting import eventually
 
@@ -58,6 +58,20 @@ async def test_the_game_of_a_killed_keeper_saves_and_ends(local: LocalStage) -> 
     await engine.apply(want, launch)
     await reaches(engine, want, Phase.READY)
     assert not (world_of(local, want) / "two-at-once").exists()
+
+
+async def test_a_game_that_saves_by_command_gets_it_although_its_keeper_was_killed(local: LocalStage) -> None:
+    """No signal, which would end it unsaved: the next keeper types the command."""
+    engine = await local.engine()
+    want = local.want()
+    launch = local.launch(engine, want, "good")
+    launch = replace(launch, stop=replace(launch.stop, command="say goodbye\nquit"))
+    await engine.apply(want, launch)
+    await reaches(engine, want, Phase.READY)
+    local.keepers()[0].kill()
+    await reaches(engine, want, Phase.STOPPED)
+    assert last_exit(engine, want).lines == ("goodbye", "world saved")
+    assert last_exit(engine, want).save_seen
 
 
 async def test_a_game_that_ignores_the_end_of_its_keeper_is_killed_before_the_next_start(local: LocalStage) -> None:
@@ -127,13 +141,14 @@ async def test_kills_and_two_engines_never_give_two_games(local: LocalStage) -> 
     engines = [await local.engine(), await local.engine()]
     want, launch = await started(local, engines[0])
     for round_number in range(6):
+        before = process_of(engines[0], want)
         victim = local.keepers()[0] if round_number % 2 else psutil.Process(game_pid(local, want))
         victim.kill()
 
-        async def both_ready() -> bool | None:
+        async def both_ready(before: ProcessSeen | None = before) -> bool | None:
             await asyncio.gather(*(engine.apply(want, launch) for engine in engines))
             seen = [process_of(engine, want) for engine in engines]
-            return seen[0] == seen[1] and seen[0] is not None and seen[0].phase is Phase.READY
+            return before != seen[0] == seen[1] and seen[0] is not None and seen[0].phase is Phase.READY
 
         await eventually(both_ready, 20, "ready again for both")
     assert not (world_of(local, want) / "two-at-once").exists()

@@ -21,6 +21,7 @@ ALIVE_SECONDS = 10.0
 LOOK_SECONDS = 1.0
 FIRST_LINES = 200
 MOST_LINES = 1000
+CAUGHT_UP_LINES = 20_000
 COMMAND_CHARACTERS = 1000
 
 
@@ -37,7 +38,7 @@ class LocalConsole:
     def follow(self, server_id: ServerId, *, after: str | None) -> Iterator[Line | None]:
         run = self._folders.run(server_id)
         seen = _parse_id(run, after)
-        for line in read_lines(run, after=seen, limit=FIRST_LINES if seen == 0 else MOST_LINES):
+        for line in read_lines(run, after=seen, limit=FIRST_LINES if seen == 0 else CAUGHT_UP_LINES):
             seen = int(line.id)
             yield line
         yielded_at = time.monotonic()
@@ -45,7 +46,7 @@ class LocalConsole:
             # Subscribed before the log is read, so that no line falls between; what comes twice has an old id.
             following = _follow_keeper(run)
             try:
-                for line in read_lines(run, after=seen, limit=MOST_LINES):
+                for line in read_lines(run, after=seen, limit=CAUGHT_UP_LINES):
                     seen = int(line.id)
                     yielded_at = time.monotonic()
                     yield line
