@@ -123,7 +123,8 @@ def expected_versions() -> frozenset[str] | None:
     """
     if "If-Match" not in request.headers or request.if_match.star_tag:
         return None
-    return frozenset(tag.rpartition("-")[0] for tag in request.if_match.as_set())
+    # For the empty tag ("") Werkzeug says None.
+    return frozenset((tag or "").rpartition("-")[0] for tag in request.if_match.as_set())
 
 
 def wants(media: Media) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 # No control characters: a NUL cannot be stored by PostgreSQL, the others corrupt logs and terminals.
-PLAIN_TEXT = r"^[^\x00-\x1f\x7f]*$"
+PLAIN_TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
 MAX_INTEGER = 2**53 - 1
 """What JSON numbers carry exactly everywhere (RFC 8259, section 6)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from flask import Flask
 
 from integration.web.clients import Client
+from integration.web.serving import Served, serve
 from overworld.domain.accounts import Quota, Role
 from overworld.engines.memory import MemoryConsole, MemoryWorld
 from overworld.games.catalogue import Catalogue
@@ -71,3 +73,10 @@ def _user(app: Flask, database: Database, name: str) -> Client:
         account = create_account(tx, name=name, role=Role.USER, quota=Quota(servers=10, memory_mib=16384), now=now)
         issued = tokens.issue_for(tx, account, label="tests", lifetime=None, now=now)
     return Client(app, issued.plain, account.id)
+
+
+@pytest.fixture
+def served(database: Database, tmp_path: Path) -> Iterator[Served]:
+    """The API as a process of its own."""
+    with serve(database, tmp_path) as running:
+        yield running

@@ -85,7 +85,10 @@ def follow(call: Call, server_id: str, query: LinesAsked) -> Callable[[], Reply]
 def send(call: Call, server_id: str, body: CommandGiven) -> Reply:
     """Send a command to the game."""
     _check_access(call, server_id)
-    call.installation.console.send(server_id, body.command)
+    try:
+        call.installation.console.send(server_id, body.command)
+    except BadInput as error:
+        raise BadInput(error.detail, errors=[{"at": "/command", "says": error.detail}]) from error
     return Reply(204)
 
 

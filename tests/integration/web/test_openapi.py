@@ -1,0 +1,33 @@
+"""The OpenAPI document is correct: schemathesis asks the real server all that the document allows and forbids."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from integration.web.serving import Served
+
+TESTS = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("seed", [int(os.environ.get("OVERWORLD_TEST_SEED", "1"))])
+def test_schemathesis_finds_nothing(served: Served, seed: int, tmp_path: Path) -> None:
+    """Every check of schemathesis holds in every phase, with a fixed seed and a bounded number of examples."""
+    outcome = subprocess.run(
+        [
+            *(Path(sys.executable).parent / "schemathesis", "run", f"{served.url}/api/v1/openapi.json"),
+            *("--header", f"Authorization: Bearer {served.token}"),
+            *("--checks", "all", "--exclude-checks", "positive_data_acceptance,use_after_free"),
+            *("--seed", str(seed), "--max-examples", "10", "--continue-on-failure", "--warnings", "off"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "integration.web.schemathesis_hooks", "PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stdout[-6000:] + outcome.stderr[-2000:]
