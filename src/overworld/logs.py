@@ -42,3 +42,5 @@ def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Its start-up lines are about Alembic, not about a migration.
+    logging.getLogger("alembic").setLevel(logging.WARNING)

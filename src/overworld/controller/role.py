@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from overworld.controller.housekeeping import keep_house
 from overworld.controller.leadership import Leadership
 from overworld.controller.metrics import QUEUE_DEPTH, QUEUE_OLDEST_SECONDS
 from overworld.controller.reconciler import Reconciler, Terms
@@ -109,6 +110,7 @@ class _Controller:
                     tasks.create_task(self._poll(queue, news)),
                     tasks.create_task(self._resync(queue)),
                     tasks.create_task(_measure(queue)),
+                    tasks.create_task(keep_house(self._database)),
                 ]
                 working = tasks.create_task(reconciler.run())
                 await stop.wait()

@@ -1,19 +1,21 @@
-"""The schema's revisions: to the newest one, without locking out those who work on the tables."""
+"""Which revision the schema is at, and bringing it to the newest one without locking out those who work on the tables.
+
+Alembic is imported only where a revision has to be applied: the question that every start of every role asks is one
+cheap query, and ``overworld web`` never pays for it.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import sqlalchemy
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import NullPool, text
 
 from overworld.domain.errors import Unavailable
 from overworld.store.database import CONNECT_SECONDS, parse_url, session_options, translated_errors
+
+NEWEST = "0001"
+"""The revision that this program is made for: the head of migrations/ (a test compares)."""
 
 LOCK_TIMEOUT = timedelta(seconds=5)
 """How long a migration waits for a table: whoever comes after it waits as long."""
@@ -25,7 +27,7 @@ OLDEST_POSTGRESQL = 15
 _MIGRATING = 0x6F775F736368656D  # the advisory lock of whoever migrates: "ow_schem"
 
 
-def upgrade(url: str, revision: str = "head") -> None:
+def upgrade(url: str, revision: str = NEWEST) -> None:
     """Bring the schema to the newest revision (or an earlier one, for tests). Safe to repeat, and to be called by
     several processes at once: one works, the others wait. All or nothing.
 
@@ -34,40 +36,36 @@ def upgrade(url: str, revision: str = "head") -> None:
     """
     with translated_errors(), _connect(url) as connection:
         _check_version(connection)
+        if _read_revision(connection) == revision:
+            return
         # Held by the session, so that a revision may commit in between; ends with the connection. Waiting for it
         # must not run into the lock time-out: another process may be at work for minutes.
         connection.execute(text("SET lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATING})
         connection.execute(text(f"SET lock_timeout = {round(LOCK_TIMEOUT.total_seconds() * 1000)}"))
         connection.commit()
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        from overworld.store.migrations import apply_revisions  # noqa: PLC0415
+
+        apply_revisions(connection, revision)
         connection.commit()
 
 
 def current_revision(url: str) -> str | None:
     """The revision that the schema is at; None for an empty database."""
     with translated_errors(), _connect(url) as connection:
-        return MigrationContext.configure(connection).get_current_revision()
-
-
-def newest_revision() -> str:
-    """The revision that this program is made for."""
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
-    if newest is None:
-        raise AssertionError("the package has no revisions")
-    return newest
+        return _read_revision(connection)
 
 
 def is_current(url: str) -> bool:
     """Whether the schema is the one that this program is made for."""
-    return current_revision(url) == newest_revision()
+    return current_revision(url) == NEWEST
 
 
-def revisions() -> tuple[str, ...]:
-    """Every revision, oldest first."""
-    return tuple(reversed([script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]))
+def _read_revision(connection: sqlalchemy.Connection) -> str | None:
+    if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
 
 
 def _connect(url: str) -> sqlalchemy.Connection:
@@ -81,14 +79,6 @@ def _connect(url: str) -> sqlalchemy.Connection:
         },
     )
     return engine.connect()
-
-
-def _config() -> Config:
-    config = Config()
-    # Config reads % as the start of a reference.
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
 
 
 def _check_version(connection: sqlalchemy.Connection) -> None:

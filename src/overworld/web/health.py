@@ -9,6 +9,7 @@ from flask import Blueprint, Response, request
 
 from overworld.domain.accounts import Role
 from overworld.domain.errors import NotAllowed, Unavailable
+from overworld.store import schema
 from overworld.web import auth
 from overworld.web.metrics import CONTENT_TYPE, render_metrics
 from overworld.web.routes import Installation
@@ -35,9 +36,6 @@ def make_health(installation: Installation) -> Blueprint:
         """
         nonlocal schema_was_current
         if not schema_was_current:
-            # Imported here: a web process needs Alembic for this one question only.
-            from overworld.store import schema  # noqa: PLC0415
-
             if not schema.is_current(installation.database.url):
                 raise Unavailable("The database's schema is not the one of this version: run `overworld db upgrade`.")
             schema_was_current = True
