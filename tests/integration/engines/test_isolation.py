@@ -15,7 +15,7 @@ from contract.test_console import lines_are
 from contract.test_engine import last_exit, reaches, started
 from overworld.domain.errors import EngineRefused
 from overworld.domain.observed import Launch, Phase, Removal, Want
-from overworld.engines.local.cgroups import find_cgroups
+from overworld.engines.local.cgroups import Cgroups, find_cgroups
 from overworld.engines.local.folders import user_of
 from waiting import eventually
 
@@ -222,3 +222,21 @@ async def test_equal_wishes_write_nothing(local: LocalStage) -> None:
     for _ in range(3):
         await engine.apply(stopped, launch)
     assert stamps() == before
+
+
+async def test_without_cgroups_limits_and_ends_still_hold(local: LocalStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then rlimits hold memory, and the server's user (or the session) tells which processes are the game."""
+    monkeypatch.setattr("overworld.engines.local.engine.find_cgroups", Cgroups)
+    engine = await local.engine()
+    want, launch = await started(local, engine, "leaves-child")
+    assert len(local.games()) == 2
+    limits = Path(f"/proc/{local.games()[0].pid}/limits").read_text()
+    assert re.search(rf"Max data size +{(2 * want.memory_mib + 256) * 2**20} ", limits)
+    await engine.apply(replace(want, running=False), launch)
+    await reaches(engine, want, Phase.STOPPED)
+    assert not local.games()
+    await engine.apply(want, launch)
+    await reaches(engine, want, Phase.READY)
+    local.keepers()[0].kill()
+    await reaches(engine, want, Phase.STOPPED)
+    assert not local.games()
