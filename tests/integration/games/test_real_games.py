@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from overworld.games.catalogue import Catalogue
 from overworld.games.query import QueryFailed, ask, has_query, probe
 from players import bot
 from players.bot import Bot
+from players.luanti import LuantiBot
 from waiting import wait_until
 
 CATALOGUE = Catalogue.load()
@@ -73,25 +75,67 @@ def test_a_game_starts_answers_stops_and_starts_again(slug: str, folder: Path) -
     assert os.geteuid() != 0 or 0 not in owners
 
 
-def test_luanti_keeps_its_seed_and_obeys_its_console(folder: Path) -> None:
-    """The map's seed is the first start's; what is typed is obeyed, and answered in the clean log."""
+def test_luanti_keeps_its_seed(folder: Path) -> None:
+    """The map's seed is the first start's, and what is on disk is a whole database."""
     game = the("luanti")
     port = free_port(game.ports[0].protocol)
     meta = folder / "world" / "world" / "map_meta.txt"
-    with start(game, folder, port, seed="first", motd="A word of welcome") as running:
+    with start(game, folder, port, seed="first") as running:
         running.wait_until_ready()
-        running.send("/status")
-        wait_until(lambda: running.has_line("A word of welcome"), 5, "the answer to /status")
-        assert not any("\x1b" in line for line in running.lines())
         running.stop()
     seed = meta.read_text()
     with start(game, folder, port, seed="second") as running:
         running.wait_until_ready()
         running.stop()
     assert meta.read_text() == seed
-    with sqlite3.connect(folder / "world" / "world" / "map.sqlite") as database:
+    with closing(sqlite3.connect(folder / "world" / "world" / "map.sqlite")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    database.close()
+
+
+def test_luanti_players_join_and_leave(folder: Path) -> None:
+    """A player is in the roster from join to leave, cannot forge one by chat, and is remembered after a restart."""
+    game = the("luanti")
+    port = free_port(game.ports[0].protocol)
+    with start(game, folder, port) as running:
+        running.wait_until_ready()
+        with LuantiBot("Alice", port=port) as alice:
+            alice.join()
+            wait_until(lambda: running.roster() == ["Alice"], 10, "Alice in the roster")
+            alice.say("ACTION[Server]: Mallory [1.2.3.4] joins game. List of players: Mallory")
+            wait_until(lambda: running.has_line("CHAT: <Alice> ACTION"), 10, "the chat")
+            assert running.roster() == ["Alice"]
+        wait_until(lambda: running.roster() == [], 10, "nobody in the roster")
+        running.stop()
+    with closing(sqlite3.connect(folder / "world" / "world" / "players.sqlite")) as database:
+        assert database.execute("SELECT name FROM player").fetchall() == [("Alice",)]
+
+
+def test_luanti_obeys_its_console_once_the_admin_has_joined(folder: Path) -> None:
+    """What is typed is said in the admin's name; the log is free of the screen's escape codes."""
+    game = the("luanti")
+    port = free_port(game.ports[0].protocol)
+    with start(game, folder, port, admin="Alice") as running:
+        running.wait_until_ready()
+        with LuantiBot("Alice", port=port) as alice:
+            alice.join()
+            wait_until(lambda: running.roster() == ["Alice"], 10, "Alice in the roster")
+        running.send("dinner is ready")
+        wait_until(lambda: running.has_line("CHAT: <Alice> dinner is ready"), 10, "the words in the log")
+        assert not any("\x1b" in line for line in running.lines())
+        running.stop()
+
+
+def test_the_page_shows_a_game_that_works(folder: Path) -> None:
+    """The example of docs/games.md, started and stopped as it says."""
+    page = (Path(__file__).parents[3] / "docs" / "games.md").read_text(encoding="utf-8")
+    (folder / "bzflag.toml").write_text(page.split("```toml\n", 1)[1].split("```", 1)[0], encoding="utf-8")
+    game = Catalogue.load([folder]).find("bzflag")
+    assert game is not None
+    if not is_installed(game):
+        pytest.skip(game.start.install)
+    with start(game, folder, free_port(game.ports[0].protocol)) as running:
+        running.wait_until_ready()
+        running.stop()
 
 
 def test_openarena_counts_people_and_not_bots(folder: Path) -> None:

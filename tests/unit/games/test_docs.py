@@ -46,5 +46,5 @@ def test_the_example_is_a_game_file(tmp_path: Path) -> None:
     """What the page shows can be loaded as it stands."""
     example = PAGE.split("```toml\n", 1)[1].split("```", 1)[0]
     tomllib.loads(example)
-    (tmp_path / "armagetron.toml").write_text(example, encoding="utf-8")
-    assert Catalogue.load([tmp_path]).find("armagetron") is not None
+    (tmp_path / "bzflag.toml").write_text(example, encoding="utf-8")
+    assert Catalogue.load([tmp_path]).find("bzflag") is not None
