@@ -8,7 +8,9 @@ import logging
 import os
 import secrets
 import signal
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gunicorn.app.base import BaseApplication
@@ -25,6 +27,9 @@ MAX_CONNECTIONS = 2000
 KEEP_ALIVE_SECONDS = 15  # also the time within which a request's headers must have come
 GRACE_SECONDS = 3  # for requests in work at the end; streams are cut, clients resume them by line id
 SOCKET_SECONDS = 30  # that a client may take to send the next bytes, or to take some
+
+DRAIN_SECONDS = 1
+MAX_DRAINS = 32
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -73,10 +78,14 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         if found is None:
             self.log.error("fault outside of a request", exc_info=exc)
         _, status, detail = found or (Exception, 500, "This is a fault of Overworld's.")
-        try:
+        with suppress(OSError):  # the client may be gone
             write_nonblock(client, _protocol_problem(status, detail))
-        except OSError:
-            self.log.debug("the client was gone before the answer")
+            # Closing with bytes unread would reset the connection, and the client might lose the answer.
+            client.shutdown(socket.SHUT_WR)
+            client.settimeout(DRAIN_SECONDS)
+            for _ in range(MAX_DRAINS):
+                if not client.recv(65536):
+                    break
 
 
 def _protocol_problem(status: int, detail: str) -> bytes:

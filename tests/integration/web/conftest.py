@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+import postgres
 from integration.web.clients import Client
 from integration.web.serving import Served, serve
 from overworld.domain.accounts import Quota, Role
@@ -80,3 +81,16 @@ def served(database: Database, tmp_path: Path) -> Iterator[Served]:
     """The API as a process of its own."""
     with serve(database, tmp_path) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def served_once(
+    postgres_url: str, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """The same, one for all tests of a module that leave nothing behind."""
+    url = postgres.create_database(postgres_url, migrated_template)
+    database = Database(url, application_name="tests")
+    with serve(database, tmp_path_factory.mktemp("served")) as running:
+        yield running
+    database.close()
+    postgres.drop_database(url, postgres_url)
