@@ -7,7 +7,7 @@ the same controller on PostgreSQL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -132,7 +132,8 @@ class Row:
 
 @dataclass(slots=True)
 class MemoryRows:
-    """The ``Rows`` of a controller, and what the services would do to them. ``fault`` is asked before every call."""
+    """The ``Rows`` of a controller, and what the services would do to them. ``fault`` is asked before every
+    call, with its name and the servers that it is about."""
 
     clock: Clock
     epoch: int = 1
@@ -140,15 +141,15 @@ class MemoryRows:
     operations: dict[str, Operation] = field(default_factory=dict)
     events: list[NewEvent] = field(default_factory=list)
     writes: int = 0
-    fault: Callable[[str], Exception | None] = lambda _call: None
+    fault: Callable[[str, Collection[ServerId]], Exception | None] = lambda _call, _keys: None
 
-    def _go_wrong(self, call: str) -> None:
-        error = self.fault(call)
+    def _go_wrong(self, call: str, keys: Collection[ServerId] = ()) -> None:
+        error = self.fault(call, keys)
         if error is not None:
             raise error
 
     async def load(self, ids: Sequence[ServerId]) -> Mapping[ServerId, ServerRecord]:
-        self._go_wrong("load")
+        self._go_wrong("load", ids)
         return {key: self.record(key) for key in ids if key in self.rows}
 
     async def due_ids(self) -> Iterable[ServerId]:
@@ -166,7 +167,7 @@ class MemoryRows:
     async def lease_offered(
         self, offers: Mapping[ServerId, Sequence[PortLease]]
     ) -> Mapping[ServerId, Sequence[PortLease]]:
-        self._go_wrong("lease_offered")
+        self._go_wrong("lease_offered", offers)
         for server_id, leases in offers.items():
             if server_id in self.rows:
                 taken = {(lease.protocol, lease.port) for row in self.rows.values() for lease in row.leases}
@@ -176,18 +177,18 @@ class MemoryRows:
         return {server_id: self.rows[server_id].leases for server_id in offers if server_id in self.rows}
 
     async def write(self, epoch: int, writes: Sequence[StatusWrite], now: datetime) -> None:
-        self._go_wrong("write")
+        self._go_wrong("write", [write.server_id for write in writes])
         self._fence(epoch)
         for write in writes:
             self._write(write, now)
 
     async def is_still_deleted(self, server_id: ServerId, generation: int) -> bool:
-        self._go_wrong("is_still_deleted")
+        self._go_wrong("is_still_deleted", [server_id])
         row = self.rows.get(server_id)
         return row is not None and row.server.desired is Desired.DELETED and row.server.generation == generation
 
     async def purge(self, epoch: int, last: StatusWrite, now: datetime) -> None:
-        self._go_wrong("purge")
+        self._go_wrong("purge", [last.server_id])
         self._fence(epoch)
         self._write(last, now)
         if last.server_id in self.rows and self.rows[last.server_id].server.desired is Desired.DELETED:

@@ -17,7 +17,7 @@ QUEUE_OLDEST_SECONDS = Gauge(
 IS_LEADER = Gauge("overworld_controller_is_leader", "1 while this process holds the controller's lease, else 0.")
 RECONCILES = Counter(
     "overworld_controller_reconciles_total",
-    "Looks at a server, by what came of it: done, refused, failed.",
+    "Looks at a server, by what came of it: done, overtaken, refused, failed.",
     ["outcome"],
 )
 RECONCILE_SECONDS = Histogram(

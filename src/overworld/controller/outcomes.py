@@ -107,8 +107,12 @@ def _after_refusal(
     generation = subject.server.generation
     placed = Condition(ConditionType.PLACED, Truth.FALSE, refused.reason, refused.message, generation, now)
     conditions = _replaced(conditions, placed)
-    if subject.wants_running and is_ended(observed.process):
+    process = observed.process
+    is_restart = process is not None and process.restarts != subject.server.restarts
+    if subject.wants_running and (is_ended(process) or is_restart):
         message = f"It cannot be started: {refused.message}"
+        if not is_ended(process):
+            message = f"It cannot be restarted, what ran before keeps running: {refused.message}"
         blocked = Condition(ConditionType.READY, Truth.FALSE, Reason.BLOCKED, message, generation, now)
         conditions = _replaced(conditions, blocked)
     return conditions

@@ -14,7 +14,8 @@ import structlog
 from overworld.controller.housekeeping import keep_house
 from overworld.controller.leadership import Leadership
 from overworld.controller.metrics import QUEUE_DEPTH, QUEUE_OLDEST_SECONDS
-from overworld.controller.reconciler import Reconciler, Terms
+from overworld.controller.preparing import Terms
+from overworld.controller.reconciler import Reconciler
 from overworld.controller.rows import DatabaseRows, Rows
 from overworld.controller.workqueue import WorkQueue
 from overworld.domain.errors import Unavailable

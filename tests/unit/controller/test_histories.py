@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from controlling import GAME, Clock, MemoryRows, Shelf, make_server
 from overworld.controller.planner import plan
-from overworld.controller.reconciler import Reconciler, Terms
+from overworld.controller.preparing import Terms
+from overworld.controller.reconciler import Reconciler
 from overworld.controller.seen import is_ended
 from overworld.controller.subject import Subject
 from overworld.controller.workqueue import WorkQueue
@@ -61,7 +62,7 @@ class Histories(RuleBasedStateMachine):
 
     def start_controller(self) -> None:
         self.rows.epoch += 1
-        self.rows.fault = lambda _call: self.next_fault("rows")
+        self.rows.fault = lambda _call, _keys: self.next_fault("rows")
         self.queue = WorkQueue(clock=self.clock.monotonic, random=Random(1))
         self.engine = MemoryEngine(self.world)
         self.engine.fault = lambda _call, _key: self.next_fault("before")
