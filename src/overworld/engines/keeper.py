@@ -291,6 +291,8 @@ class Keeper:
         self._ready = pattern(launch["ready"])
         self._saved = pattern(launch["stop"]["saved"])
         self._joins, self._leaves = pattern(roster.get("joins")), pattern(roster.get("leaves"))
+        if launch["log_file"]:
+            Tail(launch["world"], launch["log_file"], launch["uid"])  # a path that cannot be is said before detaching
 
     def _begin_lines(self) -> None:
         self._splitter, self._plain_splitter = Splitter(), Splitter()
@@ -424,7 +426,9 @@ class Keeper:
             self._log_from = [self._tail.inode, self._tail.offset]
             self._after("tail", TAIL_SECONDS, self._on_tail)
         self._kills_before = self._count_kills()
+        self._publish()  # a keeper killed from here on leaves something to recover
         failure = self._spawn()
+        self._is_dirty = True
         if failure:
             self._lines.append(failure)
             self._write_line(failure)
@@ -810,7 +814,7 @@ class Keeper:
                 for pid in left:  # children of a first process that is gone: the kernel told them nothing
                     self._signal(pid, signal.SIGTERM)
             self._after("wait", SWEEP_SECONDS, self._wait_for_left)
-        elif self._pid == 0:  # killed between a crash and the next start
+        elif self._pid == 0:  # killed between a crash and the next start, or while it started the game
             self._close_output()
             self._finish()
         else:

@@ -19,7 +19,7 @@ import pytest
 
 from contract.stages import LocalStage
 from contract.test_console import take
-from contract.test_engine import last_exit, reaches, started
+from contract.test_engine import last_exit, process_of, reaches, started
 from games.parts import ACTOR
 from overworld.domain.observed import Phase
 from overworld.engines import keeper
@@ -146,6 +146,32 @@ async def test_joins_and_leaves_are_counted_until_the_process_ends(local: LocalS
     usage = await engine.usage(want.server_id)
     assert usage is not None
     assert usage.roster == ()
+
+
+async def test_crashes_are_forgotten_after_a_while_of_health(
+    local: LocalStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a crash a month later waits a second and not five minutes."""
+    monkeypatch.setattr("overworld.engines.local.launches.HEALTHY_SECONDS", 0.2)
+    engine = await local.engine()
+    want, _ = await started(local, engine)
+    local.crash(want.server_id)
+    assert (await reaches(engine, want, Phase.WAITING)).crashes == 1
+    await reaches(engine, want, Phase.READY)
+    await eventually(lambda: (seen := process_of(engine, want)) and seen.crashes == 0, 5, "its crashes are forgotten")
+
+
+async def test_a_program_that_goes_away_shows_in_its_last_words(local: LocalStage) -> None:
+    """What cannot be executed is an exit like any other, with the reason as its last line."""
+    engine = await local.engine()
+    want = local.want()
+    program = local.folder.parent / "game"
+    program.write_text("#!/nowhere/interpreter\n")
+    program.chmod(0o755)
+    await engine.apply(want, replace(local.launch(engine, want, "good"), programs=(str(program),)))
+    await reaches(engine, want, Phase.WAITING)
+    assert last_exit(engine, want).status == 127
+    assert "No such file" in last_exit(engine, want).lines[-1]
 
 
 async def test_a_data_folder_with_a_long_path_works(open_folder: Path) -> None:

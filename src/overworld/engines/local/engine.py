@@ -125,7 +125,7 @@ class LocalEngine(Engine):
         )
 
     def server_ids(self) -> Iterable[ServerId]:
-        return list(self._records)
+        return [server_id for server_id, record in self._records.items() if record.exists]
 
     async def apply(self, want: Want, launch: Launch) -> None:
         record = self._record(want.server_id)
@@ -186,8 +186,10 @@ class LocalEngine(Engine):
             )
         # Started by us, or by another engine at the same time, or somebody's leftover comes first.
         await self._settle(want.server_id, record)
-        if record.is_active() and status != 0:
+        if record.is_active():
             self._stop_if_unwanted(record, want)
+        elif status == 0:
+            raise EngineUnavailable(f"the keeper of server {want.server_id} ended as soon as it had begun")
 
     def _stop_if_unwanted(self, record: _Record, want: Want) -> None:
         assert record.state is not None
