@@ -41,6 +41,7 @@ STARTING, READY, STOPPING, WAITING, STOPPED = "starting", "ready", "stopping", "
 LINE_BYTES = 2000
 LAST_LINES = 20
 LOG_BYTES = 2 * 1024 * 1024
+LOG_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 LINES_PER_SECOND, LINES_AT_ONCE = 500, 4000
 PIPE_BYTES = 256 * 1024
 FLOOD_PAUSE_SECONDS = 0.02
@@ -101,26 +102,23 @@ class Log:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._open()
-        size = os.fstat(self._file).st_size
+        self._file = os.open(path, LOG_FLAGS, 0o600)
+        self._size = size = os.fstat(self._file).st_size
         tail = os.pread(self._file, 4 * LINE_BYTES, max(0, size - 4 * LINE_BYTES)).rstrip(b"\n").rpartition(b"\n")[2]
         head = tail.split(b" ", 1)[0]
         self.last_id = int(head) if head.isdigit() and len(head) < 20 else 0
         self._is_torn = bool(tail) and os.pread(self._file, 1, size - 1) != b"\n"
-
-    def _open(self) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.open(self._path, flags, 0o600)
-        self._size = os.fstat(self._file).st_size
 
     def write(self, text: str) -> int:
         self.last_id = max(self.last_id + 1, time.time_ns() // 1000)
         line = f"{self.last_id} {text}\n".encode()
         try:
             if self._size + len(line) > LOG_BYTES:
+                new = os.open(self._path + ".new", LOG_FLAGS | os.O_TRUNC, 0o600)
                 os.rename(self._path, self._path + ".1")
+                os.rename(self._path + ".new", self._path)
                 os.close(self._file)
-                self._open()
+                self._file, self._size = new, 0
             written = os.write(self._file, b"\n" + line if self._is_torn else line)
             self._size += written
             self._is_torn = written < len(line)
@@ -143,6 +141,8 @@ class Tail:
         self.inode, self.offset = start or ([found[1].st_ino, found[1].st_size] if found else [0, 0])
         if found:
             os.close(found[0])
+            if found[1].st_ino == self.inode:
+                self.offset = max(self.offset, found[1].st_size - 4 * PIPE_BYTES)
 
     def _find(self) -> tuple[int, os.stat_result] | None:
         folder = -1
