@@ -32,7 +32,7 @@ def append(name: str, line: str) -> None:
 
 def say(text: str) -> None:
     """A line of the console."""
-    print(text, flush=True)
+    os.write(1, text.encode() + b"\n")  # print refuses to be interrupted by a print in a signal handler
     if part == "logs-to-file":
         append("game.log", text)
 

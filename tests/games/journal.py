@@ -45,7 +45,7 @@ def main() -> None:
 def save_and_quit(number: int) -> None:
     """Write the world, prove it, end."""
     append("saves", str(number))
-    print("world saved", flush=True)
+    os.write(1, b"world saved\n")  # print refuses to be interrupted by a print in a signal handler
     os._exit(0)
 
 
