@@ -160,9 +160,9 @@ class MemoryRows:
         self._go_wrong("all_ids")
         return list(self.rows)
 
-    async def leased_ports(self) -> set[tuple[Protocol, int]]:
+    async def leased_ports(self) -> set[int]:
         self._go_wrong("leased_ports")
-        return {(lease.protocol, lease.port) for row in self.rows.values() for lease in row.leases}
+        return {lease.port for row in self.rows.values() for lease in row.leases}
 
     async def lease_offered(
         self, offers: Mapping[ServerId, Sequence[PortLease]]
@@ -170,10 +170,8 @@ class MemoryRows:
         self._go_wrong("lease_offered", offers)
         for server_id, leases in offers.items():
             if server_id in self.rows:
-                taken = {(lease.protocol, lease.port) for row in self.rows.values() for lease in row.leases}
-                self.rows[server_id].leases = tuple(
-                    lease for lease in leases if (lease.protocol, lease.port) not in taken
-                )
+                taken = {lease.port for row in self.rows.values() for lease in row.leases}
+                self.rows[server_id].leases = tuple(lease for lease in leases if lease.port not in taken)
         return {server_id: self.rows[server_id].leases for server_id in offers if server_id in self.rows}
 
     async def write(self, epoch: int, writes: Sequence[StatusWrite], now: datetime) -> None:

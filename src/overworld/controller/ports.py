@@ -31,13 +31,13 @@ class PortFinder:
         self._rows = rows
         self._engine = engine
         self._ports = ports
-        self._taken: set[tuple[Protocol, int]] | None = None
+        self._taken: set[int] | None = None
 
     async def find(self, server_id: ServerId, wanted: Sequence[Port]) -> tuple[PortLease, ...]:
         """A free port for each of the wanted ones; none if there are not enough.
 
-        Each number is free for all protocols that are wanted, because games like to use one for two. Raises
-        ``Unavailable`` and what ``Engine.port_is_free`` raises.
+        Each number is free for both protocols: games like to use one for two, and some bind the other one without
+        saying so (OpenTTD). Raises ``Unavailable`` and what ``Engine.port_is_free`` raises.
         """
         if self._taken is not None and (found := await self._search(server_id, wanted, self._taken)):
             return found
@@ -48,20 +48,18 @@ class PortFinder:
         """Somebody else leased ports too: read them again."""
         self._taken = None
 
-    async def _search(
-        self, server_id: ServerId, wanted: Sequence[Port], taken: set[tuple[Protocol, int]]
-    ) -> tuple[PortLease, ...]:
+    async def _search(self, server_id: ServerId, wanted: Sequence[Port], taken: set[int]) -> tuple[PortLease, ...]:
         protocols = sorted({port.protocol for port in wanted})
         left = {protocol: [port for port in wanted if port.protocol is protocol] for protocol in protocols}
         found: list[PortLease] = []
         for number in walk_ports(server_id, self._ports):
             if len(found) == len(wanted):
                 break
-            if any((protocol, number) in taken for protocol in protocols):
+            if number in taken:
                 continue
-            if all([await self._engine.port_is_free(protocol, number) for protocol in protocols]):
+            if all([await self._engine.port_is_free(protocol, number) for protocol in Protocol]):
                 found += [PortLease(its.pop(0).name, protocol, number) for protocol, its in left.items() if its]
         if len(found) < len(wanted):
             return ()
-        taken.update((lease.protocol, lease.port) for lease in found)
+        taken.update(lease.port for lease in found)
         return tuple(found)

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol as TypingProtocol
 
-from overworld.domain.games import Protocol
 from overworld.domain.servers import Desired, ServerId
 from overworld.store.database import Database
-from overworld.store.port_batches import lease_offered
-from overworld.store.ports import PortLease, leased_ports
+from overworld.store.ports import PortLease, lease_offered, leased_ports
 from overworld.store.servers import ServerRecord, all_ids, due_ids, load_many, lock_server, purge_server
 from overworld.store.statuses import StatusWrite, write_statuses
 
@@ -31,7 +29,7 @@ class Rows(TypingProtocol):
         """Every server."""
         ...
 
-    async def leased_ports(self) -> set[tuple[Protocol, int]]:
+    async def leased_ports(self) -> set[int]:
         """Every port that belongs to a server."""
         ...
 
@@ -81,8 +79,8 @@ class DatabaseRows:
 
         return await asyncio.to_thread(run)
 
-    async def leased_ports(self) -> set[tuple[Protocol, int]]:
-        def run() -> set[tuple[Protocol, int]]:
+    async def leased_ports(self) -> set[int]:
+        def run() -> set[int]:
             with self._database.transaction() as tx:
                 return leased_ports(tx)
 

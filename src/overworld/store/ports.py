@@ -1,25 +1,47 @@
-"""Port leases: a port belongs to one server until the server is purged, whatever runs."""
+"""Port leases: a number belongs to one server until the server is purged, whatever runs.
+
+Leased for many servers at once: 1,000 servers that start together cost a few statements, not a few thousand.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import any_, delete, func, insert, literal, select
+from sqlalchemy import any_, delete, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import Integer
+from sqlalchemy.types import Text
 
-from overworld.domain.errors import Conflict, NotFound
-from overworld.domain.games import Port, Protocol
+from overworld.domain.games import Protocol
+from overworld.domain.servers import ServerId
 from overworld.store.codecs import Values
 from overworld.store.database import Transaction
-from overworld.store.tables import port_lease, server
+from overworld.store.tables import port_lease
 
-_LEASING = 0x6F775F706F727473  # the advisory lock under which ports are handed out: "ow_ports"
+_RELEASE = text("""
+    DELETE FROM port_lease
+    USING jsonb_to_recordset(CAST(:wanted AS jsonb)) AS given (server_id text, names jsonb)
+    WHERE port_lease.server_id = given.server_id
+        AND given.names -> port_lease.name IS DISTINCT FROM to_jsonb(port_lease.protocol)
+""")
 
-
-class NoPortFree(Conflict):
-    """All candidates are leased to other servers."""
+# In the order of ports, so that two such statements never wait for each other; FOR KEY SHARE, so that a server that
+# is being purged is waited for and then left out. A number that another server holds for any protocol is passed over:
+# games bind the other protocol of their number without saying so (OpenTTD). Only the controller that holds the lease
+# offers ports, so nobody leases between the look and the insert.
+_LEASE = text("""
+    INSERT INTO port_lease (protocol, port, server_id, name)
+    SELECT given.protocol, given.port, server.id, given.name
+    FROM jsonb_to_recordset(CAST(:offers AS jsonb)) AS given (protocol text, port integer, server_id text, name text)
+    JOIN server ON server.id = given.server_id
+    WHERE NOT EXISTS (
+        SELECT 1 FROM port_lease AS held WHERE held.port = given.port AND held.server_id <> given.server_id
+    )
+    ORDER BY given.protocol, given.port
+    FOR KEY SHARE OF server
+    ON CONFLICT DO NOTHING
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +53,32 @@ class PortLease:
     port: int
 
 
-def lease_ports(
-    tx: Transaction, server_id: str, wanted: Sequence[Port], candidates: Iterable[int]
-) -> tuple[PortLease, ...]:
-    """A port for each of ``wanted``, in that order: those already held, else the first free one of ``candidates``.
+def lease_offered(
+    tx: Transaction, offers: Mapping[ServerId, Sequence[PortLease]]
+) -> dict[ServerId, tuple[PortLease, ...]]:
+    """The ports that each server holds afterwards, by name: those it held already under an offered name and protocol,
+    else the offered ones, as far as nobody else holds them. Others that it held are released.
 
-    Held ports that are not wanted (any more) are released. One statement when all are held already. Two servers
-    never get the same port and protocol, however many ask at once. ``candidates`` are best few: all of them are sent
-    to PostgreSQL. Raises ``NoPortFree`` if they are too few, ``NotFound`` if the server was purged.
+    Three statements whatever the number. A purged server is left out. Safe to call twice.
     """
-    held = _held(tx, server_id)
-    if {(port.name, port.protocol) for port in wanted} != {(found.name, found.protocol) for found in held.values()}:
-        # One at a time from here to the end of the transaction. Without that two transactions that take several
-        # ports each could wait for each other's, and a port taken twice would cost a failed transaction.
-        tx.execute(select(func.pg_advisory_xact_lock(_LEASING)))
-        held = _settle(tx, server_id, _held(tx, server_id), wanted, list(candidates))
-    return tuple(held[port.name] for port in wanted)
-
-
-def leases_of(tx: Transaction, server_id: str) -> tuple[PortLease, ...]:
-    """The ports that a server holds, by name."""
-    statement = select(port_lease).where(port_lease.c.server_id == server_id).order_by(port_lease.c.name)
-    return tuple(read_lease(row) for row in tx.execute(statement).mappings())
+    if not offers:
+        return {}
+    wanted = [
+        {"server_id": server_id, "names": {offer.name: offer.protocol for offer in its}}
+        for server_id, its in offers.items()
+    ]
+    tx.execute(_RELEASE, {"wanted": json.dumps(wanted)})
+    rows = [
+        {"server_id": server_id, "name": offer.name, "protocol": offer.protocol, "port": offer.port}
+        for server_id, its in offers.items()
+        for offer in its
+    ]
+    tx.execute(_LEASE, {"offers": json.dumps(rows)})
+    held: dict[ServerId, list[PortLease]] = {}
+    statement = select(port_lease).where(port_lease.c.server_id == any_(literal(list(offers), ARRAY(Text))))
+    for row in tx.execute(statement.order_by(port_lease.c.server_id, port_lease.c.name)).mappings():
+        held.setdefault(row["server_id"], []).append(read_lease(row))
+    return {server_id: tuple(leases) for server_id, leases in held.items()}
 
 
 def release_ports(tx: Transaction, server_id: str) -> None:
@@ -60,61 +86,11 @@ def release_ports(tx: Transaction, server_id: str) -> None:
     tx.execute(delete(port_lease).where(port_lease.c.server_id == server_id))
 
 
-def leased_ports(tx: Transaction) -> set[tuple[Protocol, int]]:
-    """Every leased port."""
-    rows = tx.execute(select(port_lease.c.protocol, port_lease.c.port))
-    return {(Protocol(row.protocol), row.port) for row in rows}
+def leased_ports(tx: Transaction) -> set[int]:
+    """Every number that some server holds."""
+    return set(tx.execute(select(port_lease.c.port)).scalars())
 
 
 def read_lease(row: Values) -> PortLease:
     """The lease of a row of its table."""
     return PortLease(row["name"], Protocol(row["protocol"]), row["port"])
-
-
-def _held(tx: Transaction, server_id: str) -> dict[str, PortLease]:
-    return {found.name: found for found in leases_of(tx, server_id)}
-
-
-def _settle(
-    tx: Transaction, server_id: str, held: dict[str, PortLease], wanted: Sequence[Port], candidates: Sequence[int]
-) -> dict[str, PortLease]:
-    """Release what is not wanted, lease what is missing."""
-    row_lock = select(server.c.id).where(server.c.id == server_id).with_for_update(read=True, key_share=True)
-    if tx.execute(row_lock).first() is None:
-        raise NotFound("The server was removed in the meantime.")
-    kept = {
-        port.name: held[port.name] for port in wanted if port.name in held and held[port.name].protocol is port.protocol
-    }
-    if len(kept) < len(held):
-        tx.execute(delete(port_lease).where(port_lease.c.server_id == server_id, port_lease.c.name.not_in(list(kept))))
-    new = _choose(tx, [port for port in wanted if port.name not in kept], candidates)
-    if new:
-        rows = [
-            {"protocol": found.protocol, "port": found.port, "server_id": server_id, "name": found.name}
-            for found in new.values()
-        ]
-        tx.execute(insert(port_lease).values(rows))
-    return kept | new
-
-
-def _choose(tx: Transaction, missing: Sequence[Port], candidates: Sequence[int]) -> dict[str, PortLease]:
-    """The first candidate that nobody holds, for each missing port."""
-    if not missing:
-        return {}
-    rows = tx.execute(
-        select(port_lease.c.protocol, port_lease.c.port).where(
-            port_lease.c.port == any_(literal(candidates, ARRAY(Integer)))
-        )
-    )
-    taken = {(row.protocol, row.port) for row in rows}
-    new = {}
-    for port in missing:
-        number = next((candidate for candidate in candidates if (port.protocol, candidate) not in taken), None)
-        if number is None:
-            raise NoPortFree(
-                f"No {port.protocol.upper()} port is free for {port.name!r}: all {len(candidates)} that were tried "
-                "are leased to other servers. Widen the port range, or delete servers."
-            )
-        taken.add((port.protocol, number))
-        new[port.name] = PortLease(port.name, port.protocol, number)
-    return new

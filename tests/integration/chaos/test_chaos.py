@@ -220,7 +220,7 @@ def assert_nothing_is_left_after_purging_all(installation: Installation, owner: 
     url = wiring.database_url(settings).replace("postgresql+psycopg://", "postgresql://")
     with psycopg.connect(url) as connection:
         for table in ("server", "server_status", "server_activity", "port_lease", "retired_world"):
-            row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # type: ignore[arg-type]
+            row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
             assert row == (0,), f"rows left in {table}"
     assert installation.stop() == 0
     wait_until(lambda: not installation.processes(), 10, "no process is left")

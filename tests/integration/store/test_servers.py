@@ -16,7 +16,7 @@ from overworld.domain.accounts import Account
 from overworld.domain.activity import Activity, Presence
 from overworld.domain.errors import Conflict, PreconditionFailed
 from overworld.domain.events import NewEvent
-from overworld.domain.games import Port, Protocol
+from overworld.domain.games import Protocol
 from overworld.domain.operations import Operation, OperationKind, Outcome
 from overworld.domain.servers import NOT_YET_SEEN, Desired, RetiredWorld, Server, Status
 from overworld.domain.state import State, derive_state
@@ -25,7 +25,7 @@ from overworld.store.activity import write_activities
 from overworld.store.database import Database, Transaction
 from overworld.store.events import insert_events, list_events
 from overworld.store.operations import find_operation, insert_operation
-from overworld.store.ports import lease_ports, leased_ports
+from overworld.store.ports import PortLease, lease_offered, leased_ports
 from overworld.store.server_rows import ServerView
 from overworld.store.statuses import StatusWrite, write_statuses
 from overworld.store.tables import metadata, retired_world
@@ -261,7 +261,7 @@ def test_the_controller_loads_any_number_by_one_statement(
         for operation in operations:
             insert_operation(tx, operation)
         insert_operation(tx, replace(operations[0], id="over", outcome=Outcome.SUCCEEDED, ended_at=now))
-        leases = lease_ports(tx, first.id, [Port("game", Protocol.UDP, 1)], [30000])
+        leases = lease_offered(tx, {first.id: [PortLease("game", Protocol.UDP, 30000)]})[first.id]
         tx.execute(insert(retired_world).values(server_id=first.id, generation=7, keep_until=now))
     with statement_counter(database) as statements, database.transaction() as tx:
         records = servers.load_many(tx, [*(server.id for server in made), "unknown"])
@@ -290,7 +290,7 @@ def test_a_purge_leaves_nothing_but_history(
     server = make_server(account)
     see(database, server, running())
     with database.transaction() as tx:
-        lease_ports(tx, server.id, [Port("game", Protocol.UDP, 1)], [30000])
+        lease_offered(tx, {server.id: [PortLease("game", Protocol.UDP, 30000)]})
         write_activities(tx, {server.id: Activity(Presence.IDLE, 0, None, (), None, None, None, now, None)})
         add_samples(tx, [Sample(server.id, now, 0, None, None, None)])
         add_running_time(tx, [RunningTime(account.id, server.id, now, 1, 1, 1)])
@@ -323,7 +323,7 @@ def test_a_server_that_is_wanted_is_not_purged(
     """Undeleted in the meantime: it keeps its ports and its row."""
     server = make_server(account)
     with database.transaction() as tx:
-        leases = lease_ports(tx, server.id, [Port("game", Protocol.UDP, 1)], [30000])
+        leases = lease_offered(tx, {server.id: [PortLease("game", Protocol.UDP, 30000)]})[server.id]
         assert not servers.purge_server(tx, server.id, now)
         assert not servers.purge_server(tx, "unknown", now)
         assert servers.load_many(tx, [server.id])[server.id].leases == leases
