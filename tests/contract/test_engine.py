@@ -297,3 +297,18 @@ async def test_a_port_that_nobody_uses_is_free(stage: Stage) -> None:
     engine = await stage.engine()
     for protocol in Protocol:
         assert await engine.port_is_free(protocol, 29871)
+
+
+async def test_an_older_generation_is_deleted_while_the_current_one_runs(stage: Stage) -> None:
+    """Undo's time passes while people play."""
+    engine = await stage.engine()
+    old = stage.want(running=False)
+    await engine.apply(old, stage.launch(engine, old, "good"))
+    want = replace(old, running=True, world_generation=2)
+    await engine.apply(want, stage.launch(engine, want, "good"))
+    await reaches(engine, want, Phase.READY)
+    await engine.delete(Removal(want.server_id, 1))
+    assert engine.observed(want.server_id).worlds == {2}
+    assert process_of(engine, want) is not None
+    with pytest.raises(EngineUnavailable):
+        await engine.delete(Removal(want.server_id, 2))
