@@ -9,6 +9,7 @@ import structlog
 from flask import Request, request
 
 from overworld.domain.accounts import Actor, Token
+from overworld.domain.errors import Unavailable
 from overworld.services import tokens
 from overworld.store import tokens as token_rows
 from overworld.store.database import Database, Transaction
@@ -33,7 +34,11 @@ def authenticate(tx: Transaction, credentials: str, now: datetime) -> tuple[Acto
 
 def touch(database: Database, token: Token, now: datetime) -> None:
     """Remember that the token was used, in a transaction of its own: inside the request's, concurrent requests with
-    one token would queue for its row."""
-    if tokens.needs_touch(token, now):
+    one token would queue for its row. Never fails: the request itself is done by now."""
+    if not tokens.needs_touch(token, now):
+        return
+    try:
         with database.transaction() as tx:
             token_rows.touch_token(tx, token.id, now)
+    except Unavailable as error:
+        log.warning("could not note that a token was used", token_prefix=token.prefix, detail=error.detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from urllib.parse import quote
 
 import structlog
 from flask import Flask, Response, g, request
@@ -42,7 +43,7 @@ def register_trace(app: Flask) -> None:
         note(
             "request",
             method=method,
-            path=request.path,
+            path=quote(request.path),  # no control character reaches a terminal
             status=response.status_code,
             milliseconds=round(seconds * 1000, 1),
             peer=request.remote_addr,

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flask import Flask
 from werkzeug.wrappers import Response
 
 from conftest import StatementCounter
 from integration.web.clients import Client
-from overworld.engines.memory import MemoryWorld
+from overworld.domain.errors import EngineUnavailable
+from overworld.engines.memory import MemoryConsole, MemoryWorld
 from overworld.store.database import Database
 from overworld.web.api import console
 
@@ -142,7 +142,7 @@ def test_logs_are_text_for_who_asks_for_text(anna: Client, server_id: str) -> No
 
 
 def test_reading_a_console_costs_two_statements(
-    anna: Client, server_id: str, database: Database, statement_counter: StatementCounter, app: Flask
+    anna: Client, server_id: str, database: Database, statement_counter: StatementCounter
 ) -> None:
     """Who asks, and whether the server is theirs; a stream needs no more."""
     with (
@@ -159,3 +159,15 @@ def test_commands_are_single_lines(anna: Client, server_id: str) -> None:
         answer = anna.post(f"/servers/{server_id}/console", json={"command": command})
         assert answer.status_code == 422, command
     assert anna.post(f"/servers/{server_id}/console", json={"command": "list"}).status_code == 409
+
+
+def test_a_stream_that_breaks_says_why(anna: Client, server_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of the engine in mid-stream becomes the stream's last event."""
+
+    def follow(*_: object, **__: object) -> Iterator[None]:
+        yield None
+        raise EngineUnavailable("The keeper does not answer.")
+
+    monkeypatch.setattr(MemoryConsole, "follow", follow)
+    with anna.get(f"/servers/{server_id}/console", headers=STREAM, buffered=False) as answer:
+        assert list(events(answer)) == ['event: end\ndata: {"reason": "The keeper does not answer."}']

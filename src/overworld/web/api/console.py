@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -10,7 +11,7 @@ import structlog
 from flask import request
 from pydantic import Field
 
-from overworld.domain.errors import BadInput, NotAuthenticated, NotFound, Unavailable
+from overworld.domain.errors import BadInput, NotAuthenticated, NotFound, OverworldError, Unavailable
 from overworld.engines.base import Line
 from overworld.services import tokens
 from overworld.store import servers as server_rows
@@ -149,12 +150,19 @@ def _stream(installation: Installation, credentials: str, server_id: str, after:
             if now >= check_at:
                 check_at = now + CHECK_ACCESS_EVERY
                 if not _still_has_access(installation, credentials, server_id, now):
-                    yield 'event: end\ndata: {"reason": "Access to this server has ended."}\n\n'
+                    yield _end("Access to this server has ended.")
                     return
+    except OverworldError as error:
+        log.warning("a stream ended early", server_id=server_id, detail=error.detail)
+        yield _end(error.detail)
     finally:
         close = getattr(lines, "close", None)
         if close is not None:
             close()
+
+
+def _end(reason: str) -> str:
+    return f"event: end\ndata: {json.dumps({'reason': reason})}\n\n"
 
 
 def _still_has_access(installation: Installation, credentials: str, server_id: str, now: datetime) -> bool:
