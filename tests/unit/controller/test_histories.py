@@ -3,7 +3,6 @@ safe at every step, and ends as its owners last asked once the faults stop."""
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from random import Random
 
@@ -11,80 +10,28 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from controlling import GAME, Clock, MemoryRows, Shelf, make_server
+from controlling import GAME, make_server
+from histories import Installation
 from overworld.controller.planner import plan
-from overworld.controller.preparing import Terms
-from overworld.controller.reconciler import Reconciler
 from overworld.controller.seen import is_ended
 from overworld.controller.subject import Subject
-from overworld.controller.workqueue import WorkQueue
 from overworld.domain.conditions import ConditionType, find_condition
-from overworld.domain.errors import EngineRefused, EngineUnavailable, Unavailable
-from overworld.domain.observed import Phase
 from overworld.domain.operations import OperationKind, Outcome
-from overworld.domain.servers import Desired, Endpoint, RetiredWorld, ServerId
-from overworld.domain.state import State, derive_state
-from overworld.engines.base import Wake
-from overworld.engines.memory import Behaviour, MemoryEngine, MemoryWorld
-from overworld.store.servers import ServerRecord
+from overworld.domain.servers import Desired, Endpoint, RetiredWorld
+from overworld.domain.state import derive_state
+from overworld.engines.memory import Behaviour
 
 MOST_SERVERS = 3
 servers = st.integers(0, MOST_SERVERS - 1)
 times = st.integers(1, 3)
 
 
-async def _at_once(_seconds: float) -> None:
-    await asyncio.sleep(0)
-
-
-class Histories(RuleBasedStateMachine):
-    """One engine world and one database; controllers come and go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.clock = Clock()
-        self.world = MemoryWorld(clock=self.clock)
-        self.world.on_change = self.changed
-        self.running: set[ServerId] = set()
-        self.rows = MemoryRows(self.clock)
-        self.shelf = Shelf(GAME)
-        self.faults_left: dict[str, int] = {}
-        self.held: list[ServerId] | None = None
-        self.copy: ServerRecord | None = None
-        self.meddled_with: set[ServerId] = set()
-        self.created = 0
-        self.violations: list[str] = []
+class Histories(Installation, RuleBasedStateMachine):
+    """Whatever may happen to an installation, in any order."""
 
     @initialize()
     def first_controller(self) -> None:
         self.start_controller()
-
-    def start_controller(self) -> None:
-        self.rows.epoch += 1
-        self.rows.fault = lambda _call, _keys: self.next_fault("rows")
-        self.queue = WorkQueue(clock=self.clock.monotonic, random=Random(1))
-        self.engine = MemoryEngine(self.world)
-        self.engine.fault = lambda _call, _key: self.next_fault("before")
-        self.engine.late_fault = lambda _call, _key: self.next_fault("after")
-        self.engine.wake_through = self.wake
-        self.loop.run_until_complete(self.engine.start(self.queue.add))
-        self.reconciler = Reconciler(
-            self.rows,
-            self.engine,
-            self.shelf,
-            self.queue,
-            Terms(epoch=self.rows.epoch, host="play.example", ports=range(30000, 30010)),
-            clock=self.clock,
-            sleep=_at_once,
-        )
-        self.running_task = self.loop.create_task(self.reconciler.run())
-        self.resync()
-
-    def end_controller(self) -> None:
-        self.running_task.cancel()
-        self.loop.run_until_complete(asyncio.gather(self.running_task, return_exceptions=True))
-        self.loop.run_until_complete(self.engine.close())
 
     def teardown(self) -> None:
         try:
@@ -93,69 +40,6 @@ class Histories(RuleBasedStateMachine):
             self.end_controller()
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             self.loop.close()
-
-    # What may go wrong
-
-    def next_fault(self, place: str) -> Exception | None:
-        for kind in ("unavailable", "refused"):
-            if self.faults_left.get(f"{place} {kind}", 0) > 0:
-                self.faults_left[f"{place} {kind}"] -= 1
-                if place == "rows":
-                    return Unavailable("The database does not answer.")
-                if kind == "refused":
-                    return EngineRefused("DiskFull", "The disk is full: make room.")
-                return EngineUnavailable("The engine does not answer.")
-        return None
-
-    def wake(self, wake: Wake, key: ServerId) -> None:
-        if self.held is None:
-            wake(key)
-        else:
-            self.held.append(key)
-
-    def changed(self, key: ServerId, what: str) -> None:
-        """The safety of every single step, heard from the world itself."""
-        if what.startswith("started"):
-            if key in self.running:
-                self.violations.append(f"two games on the world of {key}")
-            self.running.add(key)
-        elif what == "ended":
-            self.running.discard(key)
-        else:
-            generation = int(what.rsplit(" ", 1)[1])
-            row = self.rows.rows.get(key)
-            if row is None:
-                self.violations.append(f"a world without a row was removed: {key}")
-                return
-            server = row.server
-            is_purged = server.desired is Desired.DELETED and (server.purge_at or self.clock.now) <= self.clock.now
-            is_retired = generation != server.world_generation and any(
-                world.generation == generation and world.keep_until <= self.clock.now for world in server.retired_worlds
-            )
-            if not (is_purged or is_retired):
-                self.violations.append(f"world {generation} of {key} was removed too early")
-
-    # Time and looks
-
-    def resync(self) -> None:
-        for key in {*self.rows.rows, *self.engine.server_ids()}:
-            self.queue.add(key)
-
-    def work(self) -> None:
-        """Let the controller do all that it can do now."""
-
-        async def until_idle() -> None:
-            self.queue.add("nobody")  # so that the queue looks at the clock
-            for _ in range(2000):
-                await asyncio.sleep(0)
-                if self.queue.depth == 0 and self.reconciler.is_idle:
-                    break
-            else:
-                raise AssertionError("the controller never comes to rest: a hot loop")
-
-        self.loop.run_until_complete(until_idle())
-        if self.running_task.done():
-            self.running_task.result()
 
     # Owners
 
@@ -166,15 +50,6 @@ class Histories(RuleBasedStateMachine):
         key = f"chess{self.created}"
         self.rows.insert(make_server(key, desired=desired, created_at=self.clock.now))
         self.queue.add(key)
-
-    def pick(self, index: int, *, is_deleted: bool | None = None) -> ServerId | None:
-        """One of the servers that there are, if there is one."""
-        keys = [
-            key
-            for key, row in self.rows.rows.items()
-            if is_deleted is None or (row.server.desired is Desired.DELETED) is is_deleted
-        ]
-        return keys[index % len(keys)] if keys else None
 
     @rule(index=servers, told=st.booleans())
     def start(self, index: int, told: bool) -> None:
@@ -231,10 +106,6 @@ class Histories(RuleBasedStateMachine):
             if not is_marked and row.server.purge_at is not None and row.server.purge_at > self.clock.now:
                 self.rows.wish(key, OperationKind.UNDELETE, desired=Desired.STOPPED, deleted_at=None, purge_at=None)
                 self.tell(key, told)
-
-    def tell(self, key: ServerId, told: bool) -> None:
-        if told:  # else the NOTIFY was lost
-            self.queue.add(key)
 
     # Games
 
@@ -364,45 +235,6 @@ class Histories(RuleBasedStateMachine):
         assert left <= self.meddled_with, "something is left of a server that was removed"
         assert all(is_ended(self.world.machines[key].process) for key in left), "a game without a row runs"
         self.nothing_is_left_to_do()
-
-    def is_as_asked(self, key: ServerId) -> None:
-        row, observed = self.rows.rows[key], self.engine.observed(key)
-        ready = find_condition(row.status.conditions, ConditionType.READY)
-        assert ready is not None
-        match row.server.desired:
-            case Desired.RUNNING:
-                assert observed.process is not None
-                assert observed.process.restarts == row.server.restarts
-                if observed.process.phase is Phase.STARTING:  # it was told once that it never becomes ready
-                    assert row.state is State.FAILED
-                else:
-                    assert observed.process.phase is Phase.READY
-                    assert row.state is State.RUNNING
-                    assert ready.is_true
-            case Desired.STOPPED:
-                assert is_ended(observed.process)
-                assert row.state is State.STOPPED
-            case Desired.DELETED:
-                assert is_ended(observed.process)
-                assert row.server.purge_at is not None
-                assert row.server.purge_at > self.clock.now, "it should be gone"
-        if is_ended(observed.process) and row.server.desired is not Desired.DELETED:
-            assert row.server.world_generation in observed.worlds
-
-    def nothing_is_left_to_do(self) -> None:
-        writes = self.rows.writes
-        for key in self.rows.rows:
-            record = self.rows.record(key)
-            endpoints = tuple(
-                Endpoint(lease.name, lease.protocol, "play.example", lease.port) for lease in record.leases
-            )
-            subject = Subject(record.server, record.status, endpoints, GAME)
-            again = plan(subject, self.engine.observed(key), self.clock.now)
-            assert again.is_idle
-            assert again.conditions == record.status.conditions
-        self.resync()
-        self.work()
-        assert self.rows.writes == writes, "a settled world was written"
 
 
 TestHistories = Histories.TestCase
