@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from overworld.domain.games import Ready, Stop
 from overworld.domain.observed import Launch, Want
 from overworld.domain.servers import Endpoint, ServerId
 from overworld.engines.base import Console, Engine
+from overworld.engines.local.cgroups import find_cgroups
 from overworld.engines.local.console import LocalConsole
 from overworld.engines.local.engine import LocalEngine
 from overworld.engines.memory import Behaviour, MemoryConsole, MemoryEngine, MemoryWorld
@@ -178,11 +180,20 @@ class LocalStage(Stage):
         for _ in range(100):
             left = self.keepers() or self.games()
             if not left:
+                self._remove_cgroups()
                 return
             for process in left:
                 process.kill()
             psutil.wait_procs(left, timeout=1)
         raise AssertionError(f"cannot end {left}")
+
+    def _remove_cgroups(self) -> None:
+        """Those of killed keepers; a living one removes its own."""
+        cgroups = find_cgroups()
+        for parent in (cgroups.memory, cgroups.pids):
+            for folder in parent.glob(f"overworld-*-{self._prefix}*") if parent is not None else ():
+                with suppress(OSError):  # the kernel may still count a process that has just died
+                    folder.rmdir()
 
     def keepers(self) -> list[psutil.Process]:
         """Every keeper below the folder."""
