@@ -115,7 +115,7 @@ class EngineRefused(EngineError):
     slug = "engine-refused"
     title = "The engine refused"
 
-    def __init__(self, reason: str, detail: str, *, retry_after: timedelta | None = timedelta(seconds=30)) -> None:
+    def __init__(self, reason: str, detail: str, *, retry_after: timedelta | None = timedelta(seconds=10)) -> None:
         super().__init__(detail, reason=reason)
         self.reason = reason
         self.retry_after = retry_after
