@@ -81,13 +81,14 @@ class Problem(Shown):
 
 
 def all_problems() -> Iterator[type[OverworldError]]:
-    """Every class of error that a caller can be shown, each slug once."""
+    """Every class of error that a caller can be shown, each slug once: those of the domain and those of HTTP. Parts
+    have errors of their own below these (a lost lease, a failed query), which never leave their role."""
     seen: set[str] = set()
     waiting: list[type[OverworldError]] = [OverworldError]
     while waiting:
         kind = waiting.pop(0)
         waiting += kind.__subclasses__()
-        if kind.slug not in seen:
+        if kind.__module__ in {OverworldError.__module__, __name__} and kind.slug not in seen:
             seen.add(kind.slug)
             yield kind
 

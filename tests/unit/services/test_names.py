@@ -14,8 +14,7 @@ from overworld.services.names import MAX_NAME_CHARACTERS, clean_name
 
 @pytest.mark.parametrize(
     "name",
-    ["Home", "我的世界", "Größe 2", "Дом", "x", "x" * 63, "❤️ Home", "a-b_c.d!", "سيرفر",
-     "नमस्ते", 'O\'Neil & "co"'],
+    ["Home", "我的世界", "Größe 2", "Дом", "x", "x" * 63, "❤️ Home", "a-b_c.d!", "سيرفر", "नमस्ते", 'O\'Neil & "co"'],
 )
 def test_names_that_can_be_seen_are_fine(name: str) -> None:
     """Letters of every script, digits, marks, symbols and inner spaces stay as they are."""
