@@ -1,0 +1,140 @@
+"""A whole Kubernetes with two nodes on this machine, without a registry, a cloud or anything left behind.
+
+with Cluster() as cluster:
+    cluster.kubectl("get", "nodes")
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lightkube import Client, KubeConfig
+from lightkube.resources.core_v1 import Node as NodeResource
+
+from cluster.harness.commands import run
+from cluster.harness.control_plane import ControlPlane
+from cluster.harness.images import write_images
+from cluster.harness.leftovers import Undertaker, only_cluster, remove_leftovers
+from cluster.harness.machines import create_network
+from cluster.harness.names import LOG_FOLDER, RUN_FOLDER, pod_subnet
+from cluster.harness.node import Node
+from cluster.harness.pki import Pki
+from cluster.harness.programs import build
+from waiting import wait_until
+
+NODES_READY_WITHIN_SECONDS = 60
+
+
+class Cluster:
+    """One cluster, the only one on the machine. Use as a context manager: it removes all of it, and what is left of
+    an earlier one. Raises ClusterRuns when another runs, BuildFailed, CommandFailed, PermissionError when not root."""
+
+    def __init__(self, *, nodes: int = 2, node_loss_seconds: int = 10) -> None:
+        self._count = nodes
+        self._node_loss_seconds = node_loss_seconds
+        self._stack = ExitStack()
+        self.nodes: dict[str, Node] = {}
+
+    def __enter__(self) -> Self:
+        if os.geteuid() != 0:
+            raise PermissionError("a test cluster makes network namespaces, cgroups and mounts: run this as root")
+        programs = build()
+        with ExitStack() as stack:
+            stack.enter_context(only_cluster())
+            remove_leftovers()
+            stack.callback(remove_leftovers)
+            stack.enter_context(Undertaker())
+            self._prepare_folder()
+            self._images = [write_images(programs, RUN_FOLDER / "images.tar")]
+            create_network()
+            pki = Pki(RUN_FOLDER / "pki")
+            self._programs = programs
+            self.kubeconfig = pki.folder / "admin.conf"
+            self.control_plane = ControlPlane(
+                RUN_FOLDER / "control", pki, programs, node_loss_seconds=self._node_loss_seconds
+            )
+            for number in range(1, self._count + 1):
+                node = Node(number, RUN_FOLDER / f"node-{number}", pki, programs)
+                self.nodes[node.name] = node
+            self.control_plane.start()
+            for node in self.nodes.values():
+                self._boot(node)
+            self.client = Client(config=KubeConfig.from_file(self.kubeconfig), trust_env=False)
+            self.await_nodes()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _prepare_folder(self) -> None:
+        RUN_FOLDER.mkdir(mode=0o755, exist_ok=True)
+        LOG_FOLDER.mkdir(exist_ok=True)
+        for file in LOG_FOLDER.iterdir():
+            file.unlink()
+
+    def _boot(self, node: Node) -> None:
+        node.start(self._images[0])
+        for archive in self._images[1:]:
+            node.import_images(archive)
+        for one in self.nodes.values():  # each reaches the other's pods without the host
+            for other in self.nodes.values():
+                if one is not other and one.machine.is_alive and node in {one, other}:
+                    subnet = pod_subnet(int(other.name.removeprefix("node-")))
+                    one.machine.run(["ip", "route", "replace", subnet, "via", other.address])
+
+    def await_nodes(self) -> None:
+        """Wait until every node that is on is Ready."""
+        wanted = {node.name for node in self.nodes.values() if node.machine.is_alive}
+        wait_until(lambda: wanted <= self.ready_nodes(), NODES_READY_WITHIN_SECONDS, f"{sorted(wanted)} are Ready")
+
+    def ready_nodes(self) -> set[str]:
+        """The names of the nodes that the API server calls Ready."""
+        return {
+            str(node.metadata.name)
+            for node in self.client.list(NodeResource)
+            if node.metadata and node.status
+            for condition in node.status.conditions or ()
+            if condition.type == "Ready" and condition.status == "True"
+        }
+
+    def kill_node(self, name: str) -> None:
+        """Pull a node's plug: gone when this returns; the cluster has to find out by itself."""
+        self.nodes[name].kill()
+
+    def start_node(self, name: str) -> None:
+        """Boot a killed node again, as a machine that comes back empty of containers; waits until it is Ready."""
+        self._boot(self.nodes[name])
+        self.await_nodes()
+
+    def stop_apiserver(self) -> None:
+        """No API server until :meth:`start_apiserver`."""
+        self.control_plane.apiserver.stop()
+
+    def start_apiserver(self) -> None:
+        """The API server is back and ready."""
+        self.control_plane.apiserver.start()
+        self.control_plane.await_ready()
+
+    def restart_etcd(self) -> None:
+        """Kill etcd and start it again on the same data; waits until the API server is ready again."""
+        self.control_plane.etcd.kill()
+        self.control_plane.etcd.start()
+        self.control_plane.await_ready()
+
+    def import_images(self, archive: Path) -> None:
+        """Give these images to every node, also to one that is started later."""
+        self._images.append(archive)
+        for node in self.nodes.values():
+            if node.machine.is_alive:
+                node.import_images(archive)
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
+        """What kubectl prints. Raises CommandFailed."""
+        return run([self._programs["kubectl"], "--kubeconfig", str(self.kubeconfig), *arguments], stdin=stdin)
