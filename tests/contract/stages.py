@@ -94,6 +94,14 @@ class Stage(ABC):
         """Let the running game write that many lines: ``line 0``, ``line 1``, …"""
 
     @abstractmethod
+    def lose_world(self, server_id: ServerId) -> None:
+        """Take the stopped server's world away, as an unmounted disk does."""
+
+    @abstractmethod
+    def bring_world_back(self, server_id: ServerId) -> None:
+        """Undo ``lose_world``."""
+
+    @abstractmethod
     def end_all(self) -> None:
         """End everything that runs on it."""
 
@@ -143,6 +151,12 @@ class MemoryStage(Stage):
         for number in range(count):
             self.world.say(server_id, f"line {number}")
 
+    def lose_world(self, server_id: ServerId) -> None:
+        self.world.machines[server_id].worlds -= {1}
+
+    def bring_world_back(self, server_id: ServerId) -> None:
+        self.world.machines[server_id].worlds |= {1}
+
     def end_all(self) -> None:
         self.world.machines.clear()
 
@@ -174,6 +188,12 @@ class LocalStage(Stage):
 
     def write(self, server_id: ServerId, count: int) -> None:
         self.console().send(server_id, f"write {count}")
+
+    def lose_world(self, server_id: ServerId) -> None:
+        (self.folder / server_id / "world").rename(self.folder / server_id / "elsewhere")
+
+    def bring_world_back(self, server_id: ServerId) -> None:
+        (self.folder / server_id / "elsewhere").rename(self.folder / server_id / "world")
 
     def end_all(self) -> None:
         # Keepers first, or they would start their games again.

@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 
 from contract.stages import Stage
-from overworld.domain.errors import EngineUnavailable
+from overworld.domain.conditions import Reason
+from overworld.domain.errors import EngineRefused, EngineUnavailable
 from overworld.domain.games import Protocol
 from overworld.domain.observed import Exit, Launch, Phase, ProcessSeen, Removal, Want, restart_delay
 from overworld.engines.base import Engine
@@ -81,6 +82,23 @@ async def test_a_stopped_wish_makes_the_world_and_starts_nothing(stage: Stage) -
     seen = engine.observed(want.server_id)
     assert seen.worlds == {1}
     assert seen.process is None
+
+
+async def test_a_world_that_was_seen_is_never_made_anew(stage: Stage) -> None:
+    """A disk that is not mounted must not look like a new server: nothing starts until the world is back."""
+    engine = await stage.engine()
+    want = stage.want(running=False)
+    launch = stage.launch(engine, want, "good")
+    await engine.apply(want, launch)
+    stage.lose_world(want.server_id)
+    again = replace(want, running=True, may_make_world=False)
+    with pytest.raises(EngineRefused) as refused:
+        await engine.apply(again, launch)
+    assert refused.value.reason == Reason.WORLD_MISSING
+    assert process_of(engine, want) is None
+    stage.bring_world_back(want.server_id)
+    await engine.apply(again, launch)
+    await reaches(engine, want, Phase.READY)
 
 
 async def test_a_stop_saves_and_says_that_the_save_was_seen(stage: Stage) -> None:

@@ -86,6 +86,7 @@ def settle(
         conditions=carry_since(conditions, old.conditions),
         endpoints=subject.endpoints,
         updated_at=old.updated_at,
+        world_seen=max(old.world_seen, *(observed.worlds & {subject.server.world_generation}), 0),
     )
     verdicts = tuple(
         (operation.id, verdict)

@@ -46,4 +46,5 @@ class Subject:
             world_generation=self.server.world_generation,
             memory_mib=self.server.memory_mib,
             endpoints=self.endpoints,
+            may_make_world=self.status.world_seen < self.server.world_generation,
         )

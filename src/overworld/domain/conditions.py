@@ -37,6 +37,7 @@ class Reason(StrEnum):
     DISK_FULL = "DiskFull"
     GAME_UNKNOWN = "GameUnknown"
     WORLD_IN_USE = "WorldInUse"
+    WORLD_MISSING = "WorldMissing"
     ENGINE_UNAVAILABLE = "EngineUnavailable"
     PURGED = "Purged"
     # Ready

@@ -45,6 +45,8 @@ class Want:
     """What the planner wants of one server's objects. Equal wants are equal worlds: applying twice changes nothing.
 
     ``restarts`` is a token: a process started under another value is stopped gracefully and started anew.
+    ``may_make_world`` is False once the world was seen: if it is gone then, an unmounted disk is likelier than a wish
+    to begin anew.
     """
 
     server_id: ServerId
@@ -55,6 +57,7 @@ class Want:
     world_generation: int
     memory_mib: int
     endpoints: tuple[Endpoint, ...]
+    may_make_world: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,12 +72,16 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What was seen of a server: written by the controller only. ``observed_generation`` 0 means never looked at."""
+    """What was seen of a server: written by the controller only. ``observed_generation`` 0 means never looked at.
+
+    ``world_seen`` is the newest generation of its world that was ever seen to exist, 0 if none was.
+    """
 
     observed_generation: int
     conditions: tuple[Condition, ...]
     endpoints: tuple[Endpoint, ...]
     updated_at: datetime | None = None
+    world_seen: int = 0
 
 
 NOT_YET_SEEN = Status(observed_generation=0, conditions=(), endpoints=())

@@ -55,7 +55,8 @@ class Engine(ABC):
         Running under the same ``restarts`` token: left alone, whatever its spec hash. Under another token: stopped
         gracefully (``launch.stop`` of its own start), and a later ``apply`` starts it anew. Crashes are started again
         by the engine itself, after ``restart_delay``. Not wanted running: asked to save and quit, then killed after
-        its grace. Idempotent; equal wants write nothing. Never starts a second process on a world.
+        its grace. Idempotent; equal wants write nothing. Never starts a second process on a world, and never makes a
+        world that was seen before (``want.may_make_world``) anew.
         """
 
     @abstractmethod

@@ -142,11 +142,15 @@ def restart(tx: Transaction, actor: Actor, server_id: str, now: datetime) -> Ope
 def delete(tx: Transaction, actor: Actor, server_id: str, retention: timedelta, now: datetime) -> Operation:
     """The server stopped for good, its world kept for ``retention`` (0 to 365 days) and then removed.
 
-    Deleting a deleted server sets its retention anew, counted from now. Raises NotFound, BadInput.
+    Deleting a deleted server sets its retention anew, counted from now. Raises NotFound, BadInput, and Conflict if it
+    should be kept longer but its world is being removed already.
     """
     if not timedelta(0) <= retention <= MAX_RETENTION:
         raise BadInput("The retention must be between 0 and 365 days.")
-    server = _lock(tx, actor, server_id).server
+    view = _lock(tx, actor, server_id)
+    server = view.server
+    if retention and _is_being_removed(view):
+        raise Conflict("Too late: its retention has passed and its world is being removed.")
     deleted_at = server.deleted_at or now
     wish = replace(server, deleted_at=deleted_at, purge_at=now + retention)
     return _wish(tx, actor, wish, OperationKind.DELETE, now, desired=Desired.DELETED)
@@ -162,12 +166,16 @@ def undelete(tx: Transaction, actor: Actor, server_id: str, now: datetime) -> Op
     server = view.server
     if server.desired is not Desired.DELETED:
         raise Conflict("The server is not deleted.")
-    placed = find_condition(view.status.conditions, ConditionType.PLACED)
-    is_removed = placed is not None and placed.reason == Reason.PURGED
-    if is_removed or (server.purge_at is not None and server.purge_at <= now):
+    if _is_being_removed(view) or (server.purge_at is not None and server.purge_at <= now):
         raise Conflict("Too late: the time for undoing has passed and its world is being removed.")
     wish = replace(server, deleted_at=None, purge_at=None)
     return _wish(tx, actor, wish, OperationKind.UNDELETE, now, desired=Desired.STOPPED)
+
+
+def _is_being_removed(view: ServerView) -> bool:
+    """Whether the controller has said that it removes the world; from then on nothing can be promised of it."""
+    placed = find_condition(view.status.conditions, ConditionType.PLACED)
+    return view.server.desired is Desired.DELETED and placed is not None and placed.reason == Reason.PURGED
 
 
 def _wish(

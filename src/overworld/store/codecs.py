@@ -60,7 +60,12 @@ def read_endpoint(value: Json) -> Endpoint:
 
 
 def read_status(
-    observed_generation: int, conditions: Iterable[Json], endpoints: Iterable[Json], updated_at: datetime | None
+    *,
+    observed_generation: int,
+    conditions: Iterable[Json],
+    endpoints: Iterable[Json],
+    updated_at: datetime | None,
+    world_seen: int,
 ) -> Status:
     """The status of the columns of a status row."""
     return Status(
@@ -68,6 +73,7 @@ def read_status(
         conditions=tuple(read_condition(condition) for condition in conditions),
         endpoints=tuple(read_endpoint(endpoint) for endpoint in endpoints),
         updated_at=updated_at,
+        world_seen=world_seen,
     )
 
 

@@ -79,7 +79,11 @@ def read_status_columns(row: Values) -> Status:
     if row["status_server_id"] is None:
         return NOT_YET_SEEN
     return read_status(
-        row["status_observed_generation"], row["status_conditions"], row["status_endpoints"], row["status_updated_at"]
+        observed_generation=row["status_observed_generation"],
+        conditions=row["status_conditions"],
+        endpoints=row["status_endpoints"],
+        updated_at=row["status_updated_at"],
+        world_seen=row["status_world_seen"],
     )
 
 

@@ -34,10 +34,12 @@ class StatusWrite:
 # FOR KEY SHARE: a server that is being purged right now is waited for and then left out, instead of violating the
 # foreign key. Always in the order of ids, so that two batches never wait for each other.
 _UPSERT = text("""
-    INSERT INTO server_status (server_id, observed_generation, state, conditions, endpoints, updated_at)
-    SELECT server.id, given.observed_generation, given.state, given.conditions, given.endpoints, :now
+    INSERT INTO server_status (server_id, observed_generation, state, conditions, endpoints, world_seen,
+        updated_at)
+    SELECT server.id, given.observed_generation, given.state, given.conditions, given.endpoints, given.world_seen, :now
     FROM jsonb_to_recordset(CAST(:statuses AS jsonb))
-        AS given (server_id text, observed_generation bigint, state text, conditions jsonb, endpoints jsonb)
+        AS given (server_id text, observed_generation bigint, state text, conditions jsonb, endpoints jsonb,
+            world_seen integer)
     JOIN server ON server.id = given.server_id
     ORDER BY server.id
     FOR KEY SHARE OF server
@@ -46,6 +48,7 @@ _UPSERT = text("""
         state = excluded.state,
         conditions = excluded.conditions,
         endpoints = excluded.endpoints,
+        world_seen = excluded.world_seen,
         updated_at = excluded.updated_at
 """)
 
@@ -94,4 +97,5 @@ def _write_status(write: StatusWrite) -> dict[str, object]:
         "state": write.state,
         "conditions": [write_condition(condition) for condition in write.status.conditions],
         "endpoints": [write_endpoint(endpoint) for endpoint in write.status.endpoints],
+        "world_seen": write.status.world_seen,
     }

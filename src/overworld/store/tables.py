@@ -102,6 +102,7 @@ server_status = Table(
     Column("state", Text, nullable=False, index=True),  # derived (domain.state), kept for filter and sort
     Column("conditions", JSONB, nullable=False),
     Column("endpoints", JSONB, nullable=False),
+    Column("world_seen", Integer, nullable=False, server_default="0"),
     Column("updated_at", Time, nullable=False),
 )
 

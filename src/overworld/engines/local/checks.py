@@ -7,7 +7,6 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -52,7 +51,6 @@ def _disk_full(why: str) -> EngineRefused:
         "DiskFull",
         f"The disk is full: {why}. Free some space or delete servers that are no longer needed; the server then "
         "starts by itself.",
-        retry_after=timedelta(seconds=30),
     )
 
 

@@ -202,6 +202,8 @@ class LocalEngine(Engine):
             record.link.stop()
 
     def _prepare(self, want: Want, launch: Launch) -> frozenset[int]:
+        if not want.may_make_world:
+            self._folders.check_world(want.server_id, want.world_generation)
         if want.running:
             self._folders.root.mkdir(parents=True, exist_ok=True)
             check_disk(self._folders.root)

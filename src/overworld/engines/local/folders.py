@@ -83,6 +83,16 @@ class Folders:
             return frozenset(int(entry.name) for entry in entries if entry.name.isdecimal())
         return frozenset()
 
+    def check_world(self, server_id: ServerId, generation: int) -> None:
+        """Raises EngineRefused if that generation of the world, which was there once, is not there now."""
+        world = self.world(server_id, generation)
+        if not world.is_dir():
+            raise EngineRefused(
+                "WorldMissing",
+                f"The world is not in {world} any more, and nothing is started on an empty one. If its disk is not "
+                "mounted, mount it; if it was moved, move it back. The server then starts by itself.",
+            )
+
     def prepare(self, server_id: ServerId, generation: int, user: User | None, files: Mapping[str, str]) -> None:
         """Make sure that the folders and configuration files are there and as they should be. Writes nothing if so."""
         outer, inner = (0o711, 0o750) if user is not None else (0o700, 0o700)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from overworld.domain.errors import EngineUnavailable
+from overworld.domain.errors import EngineRefused, EngineUnavailable
 from overworld.domain.games import Protocol
 from overworld.domain.observed import Exit, Launch, Observed, Phase, ProcessSeen, Removal, Want, restart_delay
 from overworld.domain.servers import ServerId
@@ -108,6 +108,8 @@ class MemoryWorld:
             if not want.running and not launch.programs:  # nothing to make a world for: it is only to be stopped
                 if machine is None:
                     return
+            elif not want.may_make_world:
+                raise EngineRefused("WorldMissing", "The world is gone; nothing is started on an empty one.")
             else:
                 machine = self.machines.setdefault(want.server_id, Machine())
                 machine.worlds |= {want.world_generation}
