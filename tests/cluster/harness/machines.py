@@ -36,8 +36,9 @@ def create_network() -> None:
 link add {BRIDGE} type bridge
 address add {HOST_ADDRESS}/{MACHINE_PREFIX_LENGTH} dev {BRIDGE}
 link set {BRIDGE} up
-link add {VOID} type dummy
-link set {VOID} up
+link add {VOID} type veth peer name {VOID}-end
+link set {VOID} arp off up
+link set {VOID}-end arp off up
 route add {LOAD_BALANCER_RANGE} dev {VOID} src {HOST_ADDRESS}
 """
     run(["ip", "-batch", "-"], stdin=commands)
