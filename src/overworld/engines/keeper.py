@@ -7,8 +7,8 @@
 RUN is a folder that the game cannot enter: ``state.json`` (what was last seen), ``console.log`` (the game's output,
 one ``<id> <text>`` a line, ``console.log.1`` before it), ``socket`` (JSON lines while a keeper lives), ``output`` and
 ``input`` (pipes to the game), and two locks: ``keeper.lock`` (one keeper), ``world.lock`` (held by the game too).
-A launch has the members of ``overworld.engines.local.launches``. Nothing of Overworld is imported: an image carries
-this file alone.
+A launch has the members of ``overworld.engines.local.launches``; in a pod also those of
+``overworld.engines.kube.launches``. Nothing of Overworld is imported: an image carries this file alone.
 """
 
 # ruff: noqa: SIM105, S606 (contextlib is one more import; execve without a shell is the point)
@@ -52,6 +52,8 @@ ROSTER_NAMES = 500
 TAIL_SECONDS = 0.1
 SWEEP_SECONDS = 0.02
 OPEN_FILES = 8192
+MESSAGE_BYTES = 4000
+"""Of what a pod says at its end; the kubelet cuts at 4096, and half a JSON text says nothing."""
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -244,6 +246,34 @@ class Client:
         self._keeper.clients.discard(self)
 
 
+class Sign:
+    """A TCP port that is open as long as something is true: what the kubelet's probes look at, without a process."""
+
+    def __init__(self, selector: selectors.BaseSelector, port: int) -> None:
+        self._selector = selector
+        self._port = port
+        self._listener: socket.socket | None = None
+
+    def show(self, is_true: bool) -> None:
+        if is_true and self._listener is None:
+            dual = socket.has_dualstack_ipv6()
+            family = socket.AF_INET6 if dual else socket.AF_INET
+            self._listener = socket.create_server(("", self._port), family=family, dualstack_ipv6=dual)
+            self._listener.setblocking(False)
+            self._selector.register(self._listener, selectors.EVENT_READ, self._on_connection)
+        elif not is_true and self._listener is not None:
+            self._selector.unregister(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    def _on_connection(self, _: object) -> None:
+        if self._listener is not None:
+            try:
+                self._listener.accept()[0].close()
+            except OSError:
+                pass
+
+
 class Keeper:
     """The state machine of one game: starting → ready → stopping → stopped, and waiting after a crash."""
 
@@ -262,6 +292,10 @@ class Keeper:
         self._listener: socket.socket | None = None
         self._log = Log("console.log")
         self._compile(launch)
+        self._pod = pod = launch.get("pod")
+        self._signs = (
+            {} if pod is None else {Sign(self.selector, pod[key]): key for key in ("started_port", "ready_port")}
+        )
 
         self.phase = STARTING
         self._since = time.time()
@@ -345,6 +379,8 @@ class Keeper:
         self.phase = phase
         self._since = time.time()
         self._is_dirty = True
+        for sign, key in self._signs.items():
+            sign.show(phase == READY or (key == "started_port" and phase in (STARTING, STOPPING)))
 
     # --- what others see
 
@@ -640,7 +676,7 @@ class Keeper:
             return
         if not data:
             self.selector.unregister(0)
-        elif len(self._unsent) <= INPUT_BYTES:
+        elif len(self._unsent) <= INPUT_BYTES and self.phase in (STARTING, READY):
             self._unsent += data
             self._flush_input()
 
@@ -731,16 +767,41 @@ class Keeper:
         self._ended = None
         self._pid = self._pid_started = 0
         self._timers.clear()
-        if self._asked or not self._restarts:
+        if self._asked or not (self._restarts or self._pod):
             self._finish()
             return
-        self._crashes += 1
+        self._wait_for_next_start(self._crashes + 1, self._last_exit["at"])
+        if self._pod:  # only its end shows outside; the next container's keeper waits for the rest of the pause
+            self._timers.clear()
+            self._is_over = True
+
+    def _wait_for_next_start(self, crashes: int, since: float) -> None:
+        self._crashes = crashes
         delays = self.launch["restart_delays"]
-        delay = delays[min(self._crashes, len(delays)) - 1]
-        self._next_start_at = time.time() + delay
+        self._next_start_at = since + delays[min(crashes, len(delays)) - 1]
         self._roster = {} if self._joins else None
         self._enter(WAITING)
-        self._after("restart", delay, self.start)
+        self._after("restart", max(0.0, self._next_start_at - time.time()), self.start)
+
+    def start_again(self, old: dict[str, Any]) -> None:
+        """In a container that was started again: wait for what is left of the pause, then start the game."""
+        if old["phase"] == WAITING:
+            self._wait_for_next_start(old["crashes"], old["since"])
+        else:  # the keeper was killed together with its game
+            self._wait_for_next_start(old["crashes"] + 1, time.time())
+
+    def write_message(self) -> None:
+        """What the pod's status will say of its end."""
+        if self._pod is None:
+            return
+        end = None if self._last_exit is None else {**self._last_exit, "lines": list(self._last_exit["lines"])}
+        said = {"exit": end, "crashes": self._crashes, "next_start_at": self._next_start_at, "asked": self._asked}
+        while len(message := json.dumps(said, ensure_ascii=False).encode()) > MESSAGE_BYTES and end:
+            end["lines"] = end["lines"][1:] if len(end["lines"]) > 1 else [end["lines"][0][:500]]
+        try:
+            write_file(self._pod["message"], message.decode())
+        except OSError:
+            pass
 
     def _drain(self) -> None:
         """Everything that the game still said."""
@@ -994,13 +1055,28 @@ def be_entrypoint(path: str, run: str) -> int:
     with open(path, "rb") as file:
         launch = json.load(file)
     os.chdir(run)
-    keeper = Keeper(launch, None, restarts=False, mirrors=True)
+    pod = launch.get("pod")
+    if pod:
+        launch["argv"][0] = find_program(pod["programs"], launch["environment"]["PATH"])
+    old = read_state() if pod else None
+    keeper = Keeper(launch, old["last_exit"] if old else None, restarts=False, mirrors=True)
     keeper.listen()
     make_cgroups(launch)
-    keeper.start()
+    if old is None:
+        keeper.start()
+    else:
+        keeper.start_again(old)
     keeper.forward_input()
     keeper.run()
+    keeper.write_message()
     return keeper.status
+
+
+def find_program(programs: list[str], path: str) -> str:
+    """The first that can be executed, else the first: the failure to start it says which."""
+    folders = path.split(":")
+    found = (os.path.join(folder, program) for program in programs for folder in folders)
+    return next((file for file in found if os.path.isfile(file) and os.access(file, os.X_OK)), programs[0])
 
 
 def main() -> NoReturn:
