@@ -54,27 +54,37 @@ def main() -> int:
         prove(overworld, settings_of_demo, interrupted)
         if not unattended:
             console.print("\n[bold]It stays until Ctrl-C[/bold], which stops everything with the world saved.")
-            while not interrupted and overworld.poll() is None:
+            while not interrupted:
+                if overworld.poll() is not None:
+                    raise DemoFailed(f"overworld up ended with status {overworld.returncode}")
                 time.sleep(0.2)
         status = 0
     except Interrupted:
         status = 130
-    except (DemoFailed, httpx.HTTPError) as error:
+    except (DemoFailed, httpx.HTTPError, OSError) as error:
         console.print(f"[red]The demo failed:[/red] {error}")
     finally:
-        step("Stopping", "every game saves its world")
-        overworld.send_signal(signal.SIGTERM)
-        try:
-            ended = overworld.wait(STOP_WITHIN_SECONDS)
-        except subprocess.TimeoutExpired:
-            overworld.kill()
-            ended = overworld.wait()
-        if ended != 0:
-            console.print(f"[red]overworld up ended with status {ended}[/red]")
-            status = status or 1
+        status = stop(overworld) or status
     if status == 0:
         step("Done", "the next `make demo` finds this server and its world again")
     return status
+
+
+def stop(overworld: subprocess.Popen[bytes]) -> int:
+    """End it and say how: 0 if all is well, or if it ended by itself, which was told already."""
+    if overworld.poll() is not None:
+        return 0
+    step("Stopping", "every game saves its world")
+    overworld.send_signal(signal.SIGTERM)
+    try:
+        ended = overworld.wait(STOP_WITHIN_SECONDS)
+    except subprocess.TimeoutExpired:
+        overworld.kill()
+        ended = overworld.wait()
+    if ended in {0, -signal.SIGTERM}:  # a signal that comes before it has begun ends it as it is
+        return 0
+    console.print(f"[red]overworld up ended with status {ended}[/red]")
+    return 1
 
 
 class Interrupted(Exception):

@@ -14,22 +14,24 @@ import click
 
 if TYPE_CHECKING:
     from overworld.cli.doctor import Check
+    from overworld.domain.errors import OverworldError
     from overworld.settings import Settings
 
 
-def _settings() -> Settings:
-    """The settings, with logs configured by them; a wrong setting ends the program with one line a mistake."""
+def _settings(*, quiet: bool = False) -> Settings:
+    """The settings, with logs configured by them; a wrong setting ends the program with one line a mistake. A command
+    that ends by itself is ``quiet``: it logs what is unusual, or everything where that is asked for."""
     from pydantic import ValidationError
 
     from overworld.logs import configure_logs
-    from overworld.settings import Settings
+    from overworld.settings import Settings, mistakes
 
     try:
         settings = Settings()
     except ValidationError as error:
-        lines = [f"OVERWORLD_{str(e['loc'][0]).upper()}: {e['msg']} (it is {e['input']!r})" for e in error.errors()]
+        lines = [f"{name}: {says}" for name, says in mistakes(error)]
         raise click.ClickException("wrong settings\n  " + "\n  ".join(lines)) from None
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs("warning" if quiet and settings.log_level == "info" else settings.log_level, settings.log_format)
     return settings
 
 
@@ -45,8 +47,15 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 def _details(group: BaseExceptionGroup[Any]) -> list[str]:
     details: list[str] = []
     for error in group.exceptions:
-        details += _details(error) if isinstance(error, BaseExceptionGroup) else [error.detail]
+        details += _details(error) if isinstance(error, BaseExceptionGroup) else [_explained(error)]
     return details
+
+
+def _explained(error: OverworldError) -> str:
+    from overworld.store.database import driver_words
+
+    words = driver_words(error)
+    return f"{error.detail} ({words})" if words else error.detail
 
 
 @click.command()
@@ -109,7 +118,7 @@ def db() -> None:
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Bring the database's schema to this version. Safe to run twice, and while an older version runs."""
-    settings = _settings()
+    settings = _settings(quiet=True)
     from overworld import wiring
     from overworld.store import schema
 
@@ -120,7 +129,7 @@ def db_upgrade() -> None:
 @db.command("status")
 def db_status() -> None:
     """Say where the database is and whether its schema is the one of this version."""
-    settings = _settings()
+    settings = _settings(quiet=True)
     from overworld import wiring
     from overworld.store import schema
 
@@ -155,15 +164,23 @@ def _with_postgres(settings: Settings, work: Callable[[], None]) -> None:
         except Conflict:
             work()
     except OverworldError as error:
-        raise click.ClickException(error.detail) from None
+        raise click.ClickException(_explained(error)) from None
 
 
 def local_checks() -> list[Check]:
     """What ``overworld doctor`` looks at on this machine itself."""
-    from overworld.doctor import checks
-    from overworld.settings import Settings
+    from pydantic import ValidationError
 
-    return checks(Settings(), os.environ)
+    from overworld.cli.errors import BadUsage
+    from overworld.doctor import checks
+    from overworld.settings import Settings, mistakes
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        says = "; ".join(f"{name}: {says}" for name, says in mistakes(error))
+        raise BadUsage("A setting cannot be used", says, mend="docs/configuration.md lists every setting.") from error
+    return checks(settings, os.environ)
 
 
 COMMANDS: tuple[click.Command, ...] = (up, web, controller, monitor, db)

@@ -8,11 +8,15 @@ import shutil
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from overworld import wiring
 from overworld.cli.doctor import Check, Finding, Severity
 from overworld.domain.errors import OverworldError
 from overworld.settings import Settings
+
+if TYPE_CHECKING:
+    from overworld.domain.games import Game
 
 LITTLE_DISK_MIB = 1024
 CLI_VARIABLES = {"OVERWORLD_URL", "OVERWORLD_TOKEN"}
@@ -62,6 +66,7 @@ def _data_folder(folder: Path) -> Finding:
 
 def _database(settings: Settings) -> Finding:
     from overworld.store import schema
+    from overworld.store.database import driver_words
 
     try:
         url = wiring.database_url(settings)
@@ -74,7 +79,8 @@ def _database(settings: Settings) -> Finding:
             if settings.runs_embedded_database
             else "check OVERWORLD_DATABASE_URL and that PostgreSQL runs"
         )
-        return Finding(Severity.BAD, error.detail, mend)
+        words = driver_words(error)
+        return Finding(Severity.BAD, f"does not answer: {words}" if words else error.detail, mend)
 
 
 def _games(settings: Settings) -> Finding:
@@ -82,12 +88,22 @@ def _games(settings: Settings) -> Finding:
         games = wiring.load_catalogue(settings).games()
     except OverworldError as error:
         return Finding(Severity.BAD, error.detail, "correct the game file, or take it out of the folder")
-    missing = [game for game in games if not any(shutil.which(program) for program in game.start.programs)]
+    missing = [game for game in games if not _is_installed(game, settings)]
     if missing:
         installs = "; ".join(f"{game.slug}: {game.start.install}" for game in missing)
         there = len(games) - len(missing)
         return Finding(Severity.WARNING, f"{there} of {len(games)} games have their program here", installs)
     return Finding(Severity.OK, f"the programs of all {len(games)} games are here")
+
+
+def _is_installed(game: Game, settings: Settings) -> bool:
+    from overworld.games.launch import DEFAULT_PROGRAMS_FOLDER
+    from overworld.games.templates import substitute
+
+    values = {"programs": str(settings.programs_folder or DEFAULT_PROGRAMS_FOLDER)}
+    # What lies in a server's own configuration is written before its start.
+    paths = [Path(substitute(path, values)) for path in game.start.requires if not path.startswith("{{config}}/")]
+    return any(shutil.which(program) for program in game.start.programs) and all(path.exists() for path in paths)
 
 
 def _isolation() -> Finding:

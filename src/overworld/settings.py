@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -18,7 +18,9 @@ def _default_data_folder() -> Path:
 
 
 def _seconds(value: object) -> object:
-    return float(value) if isinstance(value, str) and value.replace(".", "", 1).isdecimal() else value
+    if isinstance(value, str) and value.removeprefix("-").replace(".", "", 1).isdecimal():
+        return float(value)
+    return value
 
 
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
@@ -111,3 +113,15 @@ class Settings(BaseSettings):
     def runs_embedded_database(self) -> bool:
         """Whether Overworld supervises its own PostgreSQL."""
         return self.database_url is None
+
+
+def mistakes(error: ValidationError) -> list[tuple[str, str]]:
+    """For people, what is wrong: each variable's name with a sentence that ends with its value."""
+    return [
+        (f"OVERWORLD_{str(item['loc'][0]).upper()}", f"{_plain(item['msg'])} (it is {item['input']!r})")
+        for item in error.errors()
+    ]
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Input ")

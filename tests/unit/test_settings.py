@@ -30,6 +30,7 @@ def test_durations(monkeypatch: pytest.MonkeyPatch, text: str, meant: timedelta)
     ("name", "text"),
     [
         ("RETENTION", "-P1D"),
+        ("RETENTION", "-3"),
         ("RETENTION", "a week"),
         ("RESYNC_INTERVAL", "0"),
         ("MONITOR_INTERVAL", "0"),

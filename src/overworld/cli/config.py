@@ -121,14 +121,13 @@ def find_local_installation() -> Target:
     # Slow to import, and needed only where neither environment nor file say where Overworld is.
     from pydantic import ValidationError
 
-    from overworld.settings import Settings
+    from overworld.settings import Settings, mistakes
 
     try:
         settings = Settings()
     except ValidationError as error:
-        errors = [("OVERWORLD_" + "_".join(map(str, item["loc"])).upper(), item["msg"]) for item in error.errors()]
         raise BadUsage(
-            "A setting cannot be used", errors=errors, mend="docs/configuration.md lists every setting."
+            "A setting cannot be used", errors=mistakes(error), mend="docs/configuration.md lists every setting."
         ) from error
     host = _EVERYWHERE.get(settings.listen_host, settings.listen_host)
     url = f"http://[{host}]:{settings.listen_port}" if ":" in host else f"http://{host}:{settings.listen_port}"

@@ -44,7 +44,7 @@ def gather_checks(name: str, make: Callable[[], Iterable[Check]]) -> Sequence[Ch
     try:
         return list(make())
     except Exception as error:
-        finding = _broken(error)
+        finding = _told(error) if isinstance(error, CliError) else _broken(error)
         return [Check(name, lambda: finding)]
 
 
@@ -52,9 +52,14 @@ def _run(check: Check) -> Finding:
     try:
         return check.run()
     except CliError as error:
-        return Finding(Severity.BAD, f"{error.title}: {error.detail}" if error.detail else error.title, error.mend)
+        return _told(error)
     except Exception as error:  # whatever is wrong with this installation is what the doctor is there to tell
         return _broken(error)
+
+
+def _told(error: CliError) -> Finding:
+    says = [error.detail, *(f"{at}: {what}" for at, what in error.errors)]
+    return Finding(Severity.BAD, ": ".join([error.title, *filter(None, says)]), error.mend)
 
 
 def _broken(error: Exception) -> Finding:

@@ -67,7 +67,9 @@ class CliError(click.ClickException):
             lines += [f"  {strip_controls(line)}" for line in self.detail.splitlines()]
         lines += [
             f"  {strip_controls(at)}: {strip_controls(says)}" if at else f"  {strip_controls(says)}"
-            for at, says in self.errors
+            # The API's detail says the first error already.
+            for index, (at, says) in enumerate(self.errors)
+            if index > 0 or says not in self.detail
         ]
         if self.mend:
             lines.append(f"What to do: {strip_controls(self.mend)}")

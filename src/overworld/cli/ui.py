@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Protocol
 
 import click
@@ -45,15 +46,20 @@ STYLES = {
 }
 """Colours of the words that stand for a state, wherever a column is ``coloured``."""
 
+LEAST_WRAPPED = 24
+"""Characters a line that a wrapping column keeps before other columns go."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. Where a terminal is too narrow, columns of the highest ``drop`` go first; 0 always stays."""
+    """A column of a table. Where a terminal is too narrow, columns that ``wrap`` go on in the next lines, then columns
+    of the highest ``drop`` go; 0 always stays."""
 
     title: str
     drop: int = 0
     coloured: bool = False
     right: bool = False
+    wrap: bool = False
 
 
 class Progress(Protocol):
@@ -91,15 +97,22 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[object]], *, 
     console = _console()
     kept = list(range(len(columns)))
     if console.is_terminal:
-        while sum(widths[index] + 2 for index in kept) - 2 > console.width:
+        whole = widths
+        widths = [
+            min(width, LEAST_WRAPPED) if column.wrap else width for column, width in zip(columns, whole, strict=True)
+        ]
+        while (left := _left(console, widths, kept)) < 0:
             worst = max(kept, key=lambda index: (columns[index].drop, index))
             if columns[worst].drop == 0:
                 break
             kept.remove(worst)
-        excess = sum(widths[index] + 2 for index in kept) - 2 - console.width
-        if excess > 0:  # what must stay does not fit: the widest gives way, with an ellipsis
-            widest = max(kept, key=lambda index: widths[index])
-            widths[widest] = max(widths[widest] - excess, 8)
+        if left < 0:  # what must stay does not fit: the widest gives way, with an ellipsis where it cannot wrap
+            widest = max(kept, key=lambda index: (columns[index].wrap, widths[index]))
+            widths[widest] = max(widths[widest] + left, 8)
+        for index in kept:  # what is left over is for those that wrap
+            if columns[index].wrap:
+                more = max(min(whole[index] - widths[index], _left(console, widths, kept)), 0)
+                widths[index] += more
     header = [Text(columns[index].title, style="bold") for index in kept]
     _print_row(console, columns, header, widths, kept)
     for row in cells:
@@ -109,7 +122,22 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[object]], *, 
         _print_row(console, columns, texts, widths, kept)
 
 
+def _left(console: Console, widths: Sequence[int], kept: Sequence[int]) -> int:
+    return console.width - (sum(widths[index] + 2 for index in kept) - 2)
+
+
 def _print_row(
+    console: Console, columns: Sequence[Column], texts: list[Text], widths: list[int], kept: list[int]
+) -> None:
+    lines = [
+        list(text.wrap(console, widths[index])) if columns[index].wrap and text.cell_len > widths[index] else [text]
+        for index, text in zip(kept, texts, strict=True)
+    ]
+    for line in zip_longest(*lines, fillvalue=Text()):
+        _print_line_of_row(console, columns, [text.copy() for text in line], widths, kept)
+
+
+def _print_line_of_row(
     console: Console, columns: Sequence[Column], texts: list[Text], widths: list[int], kept: list[int]
 ) -> None:
     line = Text()

@@ -18,6 +18,8 @@ Transaction: TypeAlias = sqlalchemy.Connection
 
 CONNECT_SECONDS = 5
 
+_DRIVER_ERRORS = (exc.DBAPIError, psycopg.OperationalError)
+
 
 class Database:
     """A pool of at most ``pool_size`` connections to one PostgreSQL. One per process; safe to share by threads.
@@ -104,6 +106,14 @@ def translated_errors() -> Iterator[None]:
         raise _explain(error) from error
     except UnicodeEncodeError as error:
         raise BadInput("A text has a character that is not Unicode (half of a surrogate pair).") from error
+
+
+def driver_words(error: OverworldError) -> str:
+    """The first line of what the driver said (which host, which user, why), or nothing. For whoever operates this
+    installation, never for callers of the API."""
+    cause = error.__cause__
+    said = str(cause.orig if isinstance(cause, exc.DBAPIError) else cause) if isinstance(cause, _DRIVER_ERRORS) else ""
+    return next(iter(said.splitlines()), "")
 
 
 def _translate(error: exc.DBAPIError) -> OverworldError | exc.DBAPIError:

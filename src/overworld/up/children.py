@@ -33,7 +33,13 @@ async def web_process() -> AsyncIterator[None]:
     async def keep_alive() -> None:
         while True:
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "overworld", "web", "--die-with-parent", stdin=asyncio.subprocess.DEVNULL
+                sys.executable,
+                "-m",
+                "overworld",
+                "web",
+                "--die-with-parent",
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for us; we end it
             )
             try:
                 status = await child.wait()

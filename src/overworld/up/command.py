@@ -25,8 +25,9 @@ from overworld.store.schema import upgrade
 from overworld.telemetry import serve_metrics
 from overworld.up.admin_token import keep_admin_token
 from overworld.up.children import postgres_process, web_process
+from overworld.up.listen_address import wait_until_free
 from overworld.up.lock import sole_owner
-from overworld.up.stop_games import stop_all_games
+from overworld.up.stop_games import count_running, stop_all_games
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +39,8 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
     """Run Overworld until SIGINT or SIGTERM. Everything it started ends with it, but the games: those keep running
     and are adopted by the next ``up``, unless ``stop_games``.
 
-    Raises Conflict if another one runs on the same data folder, BadInput for a broken game file, Unavailable if
-    PostgreSQL or web cannot be started.
+    Raises Conflict if another one runs on the same data folder or another program has the API's port, BadInput for a
+    broken game file or an address that is not this machine's, Unavailable if PostgreSQL or web cannot be started.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -59,6 +60,7 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
             stack.push_async_callback(engine.close)
             if stop_games:
                 stack.push_async_callback(stop_all_games, wiring.open_engine(settings), click.echo)
+            await wait_until_free(settings.listen_host, settings.listen_port, stop)
             await stack.enter_async_context(web_process())
             async with asyncio.TaskGroup() as roles:
                 controller = run_controller(
@@ -76,7 +78,8 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
                 roles.create_task(controller, name="controller")
                 roles.create_task(monitor, name="monitor")
                 roles.create_task(_tell_when_ready(settings, stop), name="ready message")
-            log.info("stopping")
+            if not stop_games and (running := count_running(engine)):
+                click.echo(f"Games that keep running: {running}. The next `overworld up` finds them again.")
 
 
 def _release_leases_of_the_dead(database: Database, settings: Settings) -> None:

@@ -61,6 +61,12 @@ async def stop_all_games(engine: Engine, tell: Callable[[str], None]) -> None:
         await engine.close()
 
 
+def count_running(engine: Engine) -> int:
+    """How many games run, by what a started engine saw last."""
+    seen = [engine.observed(server_id).process for server_id in engine.server_ids()]
+    return sum(process is not None and process.phase not in _ENDED for process in seen)
+
+
 def _stop_of(server_id: str, process: ProcessSeen) -> Want:
     return Want(
         server_id=server_id,

@@ -110,3 +110,12 @@ def test_checks_can_be_handed_in_and_may_break(environment: dict[str, str | None
     assert (found["disk"]["severity"], found["ports"]["severity"]) == ("ok", "bad")
     assert "RuntimeError: no way" in found["ports"]["says"]
     assert "no\nway".replace("\n", " ") in doctor(breaks)["this machine"]["says"]
+
+
+def test_a_wrong_setting_is_named(run: Run) -> None:
+    """Neither address nor machine can be looked at; the finding says which variable it is, and what it holds."""
+    result = run("doctor", env={"OVERWORLD_URL": None, "OVERWORLD_LISTEN_PORT": "abc"})
+    assert result.exit_code == 1
+    assert "OVERWORLD_LISTEN_PORT" in result.stdout
+    assert "(it is 'abc')" in result.stdout
+    assert "BadUsage" not in result.stdout

@@ -136,3 +136,14 @@ def test_wrong_command_lines_are_2(stage: Stage, run: Run, arguments: tuple[str,
     stage.lay("GET", "/servers", page(server()))
     assert run(*arguments).exit_code == 2
     assert {request.method for request in stage.requests} <= {"GET"}
+
+
+def test_what_the_detail_says_is_not_said_again(stage: Stage, run: Run) -> None:
+    """The first error is the detail's own; the others are listed."""
+    errors = [{"at": "/name", "says": "is too long"}, {"at": "/game", "says": "is too long"}]
+    stage.lay("GET", "/games/luanti", problem(422, "bad-input", "It cannot be", "The name is too long.", errors=errors))
+    assert run("games", "luanti").stderr.splitlines()[:3] == [
+        "Error: It cannot be",
+        "  The name is too long.",
+        "  /game: is too long",
+    ]

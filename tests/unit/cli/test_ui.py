@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from unit.cli.stage import Stage, page, server
+from unit.cli.stage import Reply, Stage, operation, page, server
 from unit.cli.terminal import run_at_terminal
 
 SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -33,6 +33,23 @@ def test_a_narrow_terminal_loses_the_least_needed_columns(
     assert "failed" in lines[2]
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_what_to_do_is_never_cut(stage: Stage, environment: dict[str, str | None], columns: int) -> None:
+    """A condition's sentence goes on in the next lines, below its beginning, however narrow the terminal is."""
+    says = "The game needs node_modules and that is not here. Install Node 20 or newer, then npm install flying-squid."
+    failed = server(
+        state="failed", conditions=[{"type": "Placed", "status": "False", "reason": "ProgramMissing", "message": says}]
+    )
+    failed["conditions"][0]["since"] = failed["created_at"]
+    stage.lay("GET", "/servers/bcdfghjkmnpq", Reply(failed))
+    with run_at_terminal("show", "bcdfghjkmnpq", env=environment, columns=columns) as terminal:
+        assert terminal.wait_for_end() == 0
+        table = SEQUENCE.sub("", terminal.screen).split("Conditions")[1].splitlines()[1:]
+    begin = table[0].index("MESSAGE")
+    assert " ".join(line[begin:].strip() for line in table[1:]) == says
+    assert max(map(len, table)) <= columns
+
+
 def test_states_are_coloured_unless_colours_are_unwanted(stage: Stage, environment: dict[str, str | None]) -> None:
     """A failed server stands out; NO_COLOR takes every colour away."""
     stage.lay("GET", "/servers", page(server(state="failed")))
@@ -46,8 +63,6 @@ def test_states_are_coloured_unless_colours_are_unwanted(stage: Stage, environme
 
 def test_progress_at_a_terminal_is_one_line_that_changes(stage: Stage, environment: dict[str, str | None]) -> None:
     """A spinner says what is being waited for, and leaves nothing behind."""
-    from unit.cli.stage import Reply, operation
-
     stage.lay("GET", "/servers", page(server()))
     stage.lay("POST", "/servers/bcdfghjkmnpq/stop", Reply(operation("stop"), 202))
     stage.lay(

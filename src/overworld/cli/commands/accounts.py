@@ -11,6 +11,8 @@ from overworld.cli.times import show_time
 from overworld.cli.ui import Column, print_json, print_line, print_pairs, print_table
 
 ROLES = click.Choice(["admin", "user"])
+LARGEST_QUOTA = 2**31 - 1
+"""The most that the API takes, which the first admin has: as good as none."""
 
 
 @click.group()
@@ -40,8 +42,8 @@ def list_accounts(session: Session) -> None:
             [
                 each["name"],
                 each["role"],
-                each["quota"]["servers"],
-                each["quota"]["memory_mib"],
+                _limit(each["quota"]["servers"]),
+                _limit(each["quota"]["memory_mib"]),
                 show_time(each["disabled_at"]),
                 each["id"],
             ]
@@ -134,6 +136,17 @@ def _quota(servers: int | None, memory_mib: int | None) -> Json:
     return {key: value for key, value in quota.items() if value is not None}
 
 
+def _limit(most: int) -> str:
+    return "no limit" if most == LARGEST_QUOTA else str(most)
+
+
+def _share(used: Json | None, quota: Json, name: str, unit: str) -> str:
+    most = quota[name]
+    if most == LARGEST_QUOTA:
+        return "no limit" if used is None else f"{used[name]}{unit}, no limit"
+    return f"at most {most}{unit}" if used is None else f"{used[name]} of {most}{unit}"
+
+
 def _print_account(account: Json, used: Json | None) -> None:
     quota = account["quota"]
     print_pairs(
@@ -141,10 +154,8 @@ def _print_account(account: Json, used: Json | None) -> None:
             "name": account["name"],
             "id": account["id"],
             "role": account["role"],
-            "servers": f"{used['servers']} of {quota['servers']}" if used else f"at most {quota['servers']}",
-            "memory": f"{used['memory_mib']} of {quota['memory_mib']} MiB"
-            if used
-            else f"at most {quota['memory_mib']} MiB",
+            "servers": _share(used, quota, "servers", ""),
+            "memory": _share(used, quota, "memory_mib", " MiB"),
             "created": show_time(account["created_at"]),
             "disabled": show_time(account["disabled_at"]) if account["disabled_at"] else None,
         }

@@ -41,7 +41,7 @@ def doctor(session: Session, ctx: click.Context) -> None:
         )
     else:
         print_table(
-            [Column("CHECK"), Column("IS", coloured=True), Column("FINDING")],
+            [Column("CHECK"), Column("IS", coloured=True), Column("FINDING", wrap=True)],
             [[name, finding.severity, finding.says] for name, finding in findings],
             empty="Nothing to check.",
         )

@@ -54,7 +54,7 @@ def _print_all(session: Session, found: list[Json]) -> None:
             Column("LEVEL", drop=2, coloured=True),
             Column("SERVER", drop=3),
             Column("REASON", drop=1),
-            Column("MESSAGE"),
+            Column("MESSAGE", wrap=True),
         ],
         [[show_time(each["at"]), each["level"], each["server_id"], each["reason"], each["message"]] for each in found],
         empty="Nothing happened yet.",

@@ -27,7 +27,12 @@ def games(session: Session, game: str | None) -> None:
         print_json(catalogue)
         return
     print_table(
-        [Column("GAME"), Column("TITLE", drop=2), Column("MEMORY", drop=3, right=True), Column("DESCRIPTION", drop=1)],
+        [
+            Column("GAME"),
+            Column("TITLE", drop=2),
+            Column("MEMORY", drop=3, right=True),
+            Column("DESCRIPTION", drop=1, wrap=True),
+        ],
         [
             [each["slug"], each["title"], f"{each['memory']['default_mib']} MiB", each["description"]]
             for each in catalogue["items"]
@@ -51,7 +56,12 @@ def _show_game(session: Session, game: Json) -> None:
     )
     print_heading("Variables (--set NAME=VALUE)")
     print_table(
-        [Column("NAME"), Column("DEFAULT", drop=2), Column("VALUES", drop=1), Column("DESCRIPTION", drop=3)],
+        [
+            Column("NAME"),
+            Column("DEFAULT", drop=2),
+            Column("VALUES", drop=1, wrap=True),
+            Column("DESCRIPTION", drop=3, wrap=True),
+        ],
         [[each["name"], _show_default(each), show_bounds(each), each["description"]] for each in game["variables"]],
         empty="It has none.",
     )

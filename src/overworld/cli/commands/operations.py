@@ -36,7 +36,7 @@ def operations(session: Session, server: str | None, limit: int) -> None:
             Column("KIND"),
             Column("OUTCOME", coloured=True),
             Column("ASKED", drop=3),
-            Column("MESSAGE", drop=1),
+            Column("MESSAGE", drop=1, wrap=True),
         ],
         [
             [

@@ -201,7 +201,7 @@ def show(session: Session, server: str) -> None:
             Column("STATUS", coloured=True),
             Column("REASON", drop=1),
             Column("SINCE", drop=2),
-            Column("MESSAGE"),
+            Column("MESSAGE", wrap=True),
         ],
         [
             [each["type"], each["status"], each["reason"], show_age(each["since"], now), each["message"]]
