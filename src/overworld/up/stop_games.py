@@ -5,27 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from overworld.domain.games import Ready, Stop
-from overworld.domain.observed import Launch, Phase, ProcessSeen, Want
+from overworld.controller.executor import NOTHING
+from overworld.domain.observed import Phase, ProcessSeen, Want
 from overworld.engines.base import Engine
 
 LONGEST_STOP_SECONDS = 90.0
 
 _ENDED = {Phase.STOPPED}
-
-# An engine stops a process by the `stop` of its own start; this one only fills the place.
-_NOTHING_TO_LAUNCH = Launch(
-    programs=(),
-    arguments=(),
-    environment={},
-    files={},
-    stop=Stop(),
-    ready=Ready(line=""),
-    roster=None,
-    accepts_commands=False,
-    log_file=None,
-    install="",
-)
 
 
 async def stop_all_games(engine: Engine, tell: Callable[[str], None]) -> None:
@@ -43,7 +29,7 @@ async def stop_all_games(engine: Engine, tell: Callable[[str], None]) -> None:
             if (process := engine.observed(server_id).process) is not None and process.phase not in _ENDED
         }
         for server_id, process in running.items():
-            await engine.apply(_stop_of(server_id, process), _NOTHING_TO_LAUNCH)
+            await engine.apply(_stop_of(server_id, process), NOTHING)
         try:
             async with asyncio.timeout(LONGEST_STOP_SECONDS):
                 while running:
