@@ -12,6 +12,10 @@ collect_ignore_glob = [] if os.environ.get("OVERWORLD_TEST_CLUSTER") == "1" else
 if not collect_ignore_glob:
     from cluster.harness.cluster import Cluster
 
+    def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+        """What starts clusters of its own comes before the cluster that everybody shares: one fits on a machine."""
+        items.sort(key=lambda item: item.path.name != "test_cleaning_up.py")
+
     @pytest.fixture(scope="session")
     def cluster() -> Iterator[Cluster]:
         """A running cluster of two nodes; a test that kills something brings it back."""

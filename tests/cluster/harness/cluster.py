@@ -15,6 +15,12 @@ from typing import Self
 from lightkube import Client, KubeConfig
 from lightkube.resources.core_v1 import Node as NodeResource
 
+from cluster.harness.arm import Arm, resource_path
+from cluster.harness.azure_resources import BALANCER
+from cluster.harness.background import Background
+from cluster.harness.balancer import Balancer
+from cluster.harness.cloud_controller import CloudController
+from cluster.harness.cloud_settings import CloudSettings
 from cluster.harness.commands import run
 from cluster.harness.control_plane import ControlPlane
 from cluster.harness.images import write_images
@@ -24,6 +30,7 @@ from cluster.harness.names import LOG_FOLDER, RUN_FOLDER, pod_subnet
 from cluster.harness.node import Node
 from cluster.harness.pki import Pki
 from cluster.harness.programs import build
+from cluster.harness.provisioner import Provisioner
 from waiting import wait_until
 
 NODES_READY_WITHIN_SECONDS = 60
@@ -33,7 +40,8 @@ class Cluster:
     """One cluster, the only one on the machine. Use as a context manager: it removes all of it, and what is left of
     an earlier one. Raises ClusterRuns when another runs, BuildFailed, CommandFailed, PermissionError when not root."""
 
-    def __init__(self, *, nodes: int = 2, node_loss_seconds: int = 10) -> None:
+    def __init__(self, *, nodes: int = 2, node_loss_seconds: int = 10, cloud: CloudSettings | None = None) -> None:
+        self.cloud = cloud or CloudSettings()
         self._count = nodes
         self._node_loss_seconds = node_loss_seconds
         self._stack = ExitStack()
@@ -65,6 +73,7 @@ class Cluster:
                 self._boot(node)
             self.client = Client(config=KubeConfig.from_file(self.kubeconfig), trust_env=False)
             self.await_nodes()
+            self._start_stand_ins(stack)
             self._stack = stack.pop_all()
         return self
 
@@ -72,6 +81,19 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def _start_stand_ins(self, stack: ExitStack) -> None:
+        self.arm = Arm()
+        self.arm.create_group(self.cloud.own_group)
+        self.arm.start()
+        stack.callback(self.arm.close)
+        balancer_path = resource_path(self.cloud.own_group, "loadBalancers", BALANCER)
+        self.balancer = Balancer(self.arm, balancer_path, self.cloud)
+        controller = CloudController(self.kubeconfig, self.arm, self.cloud)
+        provisioner = Provisioner(self.kubeconfig, RUN_FOLDER / "volumes")
+        self.stand_ins = Background(controller.run, provisioner.run, self.balancer.run)
+        self.stand_ins.start()
+        stack.callback(self.stand_ins.stop)
 
     def _prepare_folder(self) -> None:
         RUN_FOLDER.mkdir(mode=0o755, exist_ok=True)

@@ -24,6 +24,7 @@ from cluster.harness import cgroups
 from cluster.harness.commands import run
 from cluster.harness.names import LINK_PREFIX, LOCK_FILE, LOG_FOLDER, MARK, PREFIX, RUN_FOLDER
 
+_UNDERTAKER_ARGUMENT = "--when-stdin-ends"
 _END_WITHIN_SECONDS = 20.0
 _WAIT_FOR_LOCK_SECONDS = 30.0
 
@@ -86,6 +87,16 @@ def processes() -> list[psutil.Process]:
     return found
 
 
+def find_undertakers() -> list[psutil.Process]:
+    """The undertakers of clusters that run."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if _UNDERTAKER_ARGUMENT in process.cmdline():
+                found.append(process)
+    return found
+
+
 def links() -> list[str]:
     """Every network link of a test cluster on this machine."""
     return sorted(path.name for path in Path("/sys/class/net").iterdir() if path.name.startswith(LINK_PREFIX))
@@ -112,7 +123,7 @@ class Undertaker:
 
     def __enter__(self) -> None:
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "cluster.harness.leftovers", "--when-stdin-ends"],
+            [sys.executable, "-m", "cluster.harness.leftovers", _UNDERTAKER_ARGUMENT],
             stdin=subprocess.PIPE,
             cwd=Path(__file__).resolve().parents[2],
             start_new_session=True,
@@ -126,7 +137,7 @@ class Undertaker:
 
 def main(arguments: list[str]) -> None:
     """Remove the leftovers, now or when the standard input ends."""
-    if arguments == ["--when-stdin-ends"]:
+    if arguments == [_UNDERTAKER_ARGUMENT]:
         sys.stdin.buffer.read()
     with only_cluster():
         remove_leftovers()
