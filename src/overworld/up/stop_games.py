@@ -28,8 +28,10 @@ async def stop_all_games(engine: Engine, tell: Callable[[str], None]) -> None:
             for server_id in engine.server_ids()
             if (process := engine.observed(server_id).process) is not None and process.phase not in _ENDED
         }
-        for server_id, process in running.items():
-            await engine.apply(_stop_of(server_id, process), NOTHING)
+        asked = [engine.apply(_stop_of(server_id, process), NOTHING) for server_id, process in running.items()]
+        for server_id, error in zip(running, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+            if error is not None:
+                tell(f"{server_id}: cannot be asked to stop: {error}")
         try:
             async with asyncio.timeout(LONGEST_STOP_SECONDS):
                 while running:
