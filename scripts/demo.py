@@ -133,7 +133,7 @@ def step(title: str, detail: str) -> None:
 
 def prove(overworld: subprocess.Popen[bytes], settings: Settings, interrupted: list[int]) -> None:
     """The whole path: API, server, handshake, who plays, how to connect. Raises DemoFailed where it breaks."""
-    url = f"http://{settings.listen_host}:{settings.listen_port}"
+    url = settings.local_url
     began = time.monotonic()
 
     def until(look: object, what: str) -> object:

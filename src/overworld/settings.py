@@ -11,6 +11,9 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - listening on all is reached by loopback
+
+
 def _default_data_folder() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/overworld")
@@ -108,6 +111,12 @@ class Settings(BaseSettings):
         """The ports of ``port_range``."""
         first, _, last = self.port_range.partition("-")
         return range(int(first), int(last) + 1)
+
+    @property
+    def local_url(self) -> str:
+        """The API as this machine reaches it, also where it listens on every address."""
+        host = _EVERYWHERE.get(self.listen_host, self.listen_host)
+        return f"http://[{host}]:{self.listen_port}" if ":" in host else f"http://{host}:{self.listen_port}"
 
     @property
     def runs_embedded_database(self) -> bool:

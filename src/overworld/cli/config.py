@@ -19,7 +19,6 @@ import tomli_w
 from overworld.cli.errors import BadUsage, Refused
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - listening on all is reached by loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +128,7 @@ def find_local_installation() -> Target:
         raise BadUsage(
             "A setting cannot be used", errors=mistakes(error), mend="docs/configuration.md lists every setting."
         ) from error
-    host = _EVERYWHERE.get(settings.listen_host, settings.listen_host)
-    url = f"http://[{host}]:{settings.listen_port}" if ":" in host else f"http://{host}:{settings.listen_port}"
+    url = settings.local_url
     path = settings.data_folder / "admin-token"
     try:
         token: str | None = path.read_text(encoding="utf-8").strip() or None

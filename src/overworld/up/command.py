@@ -100,7 +100,7 @@ async def _open(settings: Settings) -> AsyncIterator[Database]:
 
 
 async def _tell_when_ready(settings: Settings, stop: asyncio.Event) -> None:
-    url = f"http://{settings.listen_host}:{settings.listen_port}"
+    url = settings.local_url
     give_up_at = asyncio.get_running_loop().time() + WEB_READY_WITHIN_SECONDS
     while not stop.is_set():
         if await asyncio.to_thread(_answers, f"{url}/readyz"):
