@@ -210,7 +210,7 @@ class LocalStage(Stage):
     def _remove_cgroups(self) -> None:
         """Those of killed keepers; a living one removes its own."""
         cgroups = find_cgroups()
-        for parent in (cgroups.memory, cgroups.pids):
+        for parent in (cgroups.memory, cgroups.pids, cgroups.cpu):
             for folder in parent.glob(f"overworld-*-{self._prefix}*") if parent is not None else ():
                 with suppress(OSError):  # the kernel may still count a process that has just died
                     folder.rmdir()

@@ -48,7 +48,7 @@ FLOOD_PAUSE_SECONDS = 0.02
 CLIENT_BYTES = 256 * 1024
 REQUEST_BYTES = 8 * 1024
 INPUT_BYTES = 64 * 1024
-ROSTER_NAMES = 500
+ROSTER_NAMES, NAME_LENGTH = 500, 64  # together less than CLIENT_BYTES
 TAIL_SECONDS = 0.1
 SWEEP_SECONDS = 0.02
 OPEN_FILES = 8192
@@ -70,6 +70,11 @@ def clean(raw: bytes) -> str:
         return text
     text = ESCAPES.sub("", text)
     return "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text).rstrip()
+
+
+def roster_name(match: re.Match[str]) -> str:
+    """Who joined or left."""
+    return str(match.groupdict().get("name") or match[0])[:NAME_LENGTH]
 
 
 class Splitter:
@@ -198,7 +203,7 @@ class Client:
         keeper.selector.register(connection, selectors.EVENT_READ, self.on_event)
 
     def tell(self, message: dict[str, Any]) -> None:
-        self._out += json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        self._out += json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
         if len(self._out) > CLIENT_BYTES:
             self.close()
         else:
@@ -462,6 +467,7 @@ class Keeper:
             self._log_from = [self._tail.inode, self._tail.offset]
             self._after("tail", TAIL_SECONDS, self._on_tail)
         self._kills_before = self._count_kills()
+        limit_processes(launch)  # the end of the run before may have taken all
         self._publish()  # a keeper killed from here on leaves something to recover
         failure = self._spawn()
         self._is_dirty = True
@@ -580,11 +586,11 @@ class Keeper:
         if self._roster is None or self._joins is None:
             return
         if joined := self._joins.search(text):
-            self._roster[joined.groupdict().get("name") or joined[0]] = None
+            self._roster[roster_name(joined)] = None
             if len(self._roster) > ROSTER_NAMES:
                 self._roster = None
         elif self._leaves is not None and (left := self._leaves.search(text)):
-            self._roster.pop(left.groupdict().get("name") or left[0], None)
+            self._roster.pop(roster_name(left), None)
 
     def _look(self, text: str) -> None:
         if self.phase == STARTING and self._ready is not None and self._ready.search(text):
@@ -704,9 +710,17 @@ class Keeper:
             pass
 
     def _kill_all(self) -> None:
-        for pid in self.members():
-            self._signal(pid, signal.SIGKILL)
+        self._kill_members()
         self._after("kill", TAIL_SECONDS, self._kill_all)
+
+    def _kill_members(self) -> list[int]:
+        """Who was left. They may make no more processes, or some games would fork faster than they are killed."""
+        left = self.members()
+        if left:
+            limit_processes(self.launch, "0")
+        for pid in left:
+            self._signal(pid, signal.SIGKILL)
+        return left
 
     def members(self) -> list[int]:
         """Every living process of the game: by cgroup where there is one, else by the server's own user, else by the
@@ -743,10 +757,7 @@ class Keeper:
 
     def _sweep(self) -> None:
         """The first process has ended: nothing of the game may outlive it, then its end is recorded."""
-        left = self.members()
-        for pid in left:
-            self._signal(pid, signal.SIGKILL)
-        if left:
+        if self._kill_members():
             self._after("sweep", SWEEP_SECONDS, self._sweep)
         else:
             self._record_exit()
@@ -956,6 +967,16 @@ def make_cgroups(launch: dict[str, Any]) -> None:
         os.makedirs(cgroup["folder"], 0o755, exist_ok=True)
         for name, value in cgroup["files"].items():
             write_file(f"{cgroup['folder']}/{name}", value)
+
+
+def limit_processes(launch: dict[str, Any], number: str = "") -> None:
+    """How many the game may have, where a cgroup limits them; without a number, what its launch says."""
+    for cgroup in launch["cgroups"]:
+        if "pids.max" in cgroup["files"]:
+            try:
+                write_file(f"{cgroup['folder']}/pids.max", number or cgroup["files"]["pids.max"])
+            except OSError:
+                pass
 
 
 def write_file(path: str, content: str) -> None:

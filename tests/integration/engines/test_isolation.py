@@ -13,7 +13,7 @@ import pytest
 from contract.stages import LocalStage
 from contract.test_console import lines_are
 from contract.test_engine import last_exit, reaches, started
-from overworld.domain.errors import EngineRefused
+from overworld.domain.errors import EngineRefused, EngineUnavailable
 from overworld.domain.observed import Launch, Phase, Removal, Want
 from overworld.engines.local.cgroups import Cgroups, find_cgroups
 from overworld.engines.local.folders import user_of
@@ -115,6 +115,59 @@ async def test_children_do_not_outlive_the_game(local: LocalStage) -> None:
     assert last_exit(engine, want).save_seen
 
 
+@with_cgroups
+async def test_a_fork_bomb_ends(local: LocalStage) -> None:
+    """A game that forks as fast as it can, and ignores signals, is gone within moments of its grace, starts again as
+    if nothing had been, and has no larger share of the processor than another."""
+    engine = await local.engine()
+    want = replace(local.want(), memory_mib=2048)
+    bomb = "trap '' TERM; echo ready to play; b() { while :; do b & done; }; b"
+    launch = local.launch(engine, want, "ignores-stop")
+    bombing = replace(launch, programs=("/bin/sh",), arguments=("-c", bomb))
+    await engine.apply(want, bombing)
+    await reaches(engine, want, Phase.READY)
+    memory = find_cgroups().memory
+    assert memory is not None
+    (cgroup,) = memory.glob(f"*{want.server_id}")
+    await eventually(lambda: len((cgroup / "cgroup.procs").read_text().split()) > 300, 20, "it forks")
+    await engine.apply(replace(want, running=False), bombing)
+    await reaches(engine, want, Phase.STOPPED)
+    assert not cgroup.exists()
+    await engine.apply(want, launch)
+    await reaches(engine, want, Phase.READY)
+    lines = Path(f"/proc/{local.games()[0].pid}/cgroup").read_text().splitlines()
+    if find_cgroups().cpu is not None:
+        assert any("cpu" in line.split(":")[1].split(",") and want.server_id in line for line in lines)
+
+
+@with_cgroups
+async def test_a_crash_of_a_game_with_children_takes_no_rights_from_the_next_run(local: LocalStage) -> None:
+    """Started again after a crash, it can make processes as before."""
+    engine = await local.engine()
+    want, _ = await started(local, engine, "leaves-child")
+    local.crash(want.server_id)
+    await reaches(engine, want, Phase.WAITING)
+    await reaches(engine, want, Phase.READY)
+    assert len(local.games()) == 2
+
+
+async def test_long_names_of_players_do_not_hide_what_is_used(local: LocalStage) -> None:
+    """A full roster of the longest names in the widest letters still comes through."""
+    engine = await local.engine()
+    want = local.want()
+    launch = local.launch(engine, want, "good")
+    say = "import sys\nfor n in range(499): print(f'{n:03}' + '\U0001f600' * 400, 'joins')\nprint('ready to play')\n"
+    wide = replace(launch.roster, joins=r"^(?P<name>\S+) joins$") if launch.roster is not None else None
+    talking = replace(launch, arguments=("-I", "-c", f"{say}sys.stdout.flush()\nsys.stdin.readline()"), roster=wide)
+    await engine.apply(want, talking)
+    await reaches(engine, want, Phase.READY)
+    usage = await engine.usage(want.server_id)
+    assert usage is not None
+    assert usage.roster is not None
+    assert len(usage.roster) == 499
+    assert {len(name) for name in usage.roster} == {64}
+
+
 async def logging_server(local: LocalStage, trick: str) -> tuple[Want, Launch]:
     """A ready server whose log file was replaced by ``trick`` (a shell command in the world)."""
     engine = local.players[0].engine
@@ -182,6 +235,46 @@ async def test_links_in_a_world_lead_nowhere(local: LocalStage) -> None:
     await reaches(engine, want, Phase.STOPPED)
     await engine.delete(Removal(want.server_id, 1))
     assert (treasure / "gold").exists()
+    assert not world.exists()
+
+
+async def test_a_world_nested_without_end_can_be_removed(local: LocalStage) -> None:
+    """Deeper than any path may be long, with names that no text has, pipes and closed folders in it."""
+    engine = await local.engine()
+    want, launch = await started(local, engine)
+    world = Path(engine.layout(want.server_id, 1).world)
+    dig = (
+        "import os\nfor n in range(5000): os.mkdir('d'); os.chdir('d')\n"
+        "os.mkfifo(b'p\\xff\\n'); open('-rf', 'w').close(); os.mkdir('closed', 0)"
+    )
+    subprocess.run(["/usr/bin/python3", "-c", dig], cwd=world, check=True)
+    usage = await engine.usage(want.server_id)
+    assert usage is not None
+    await engine.apply(replace(want, running=False), launch)
+    await reaches(engine, want, Phase.STOPPED)
+    await engine.delete(Removal(want.server_id, 1))
+    assert not world.exists()
+
+
+@as_root
+async def test_what_is_mounted_in_a_world_is_not_removed(local: LocalStage) -> None:
+    """It is not the game's; the removal says so, and can be repeated when it is gone."""
+    engine = await local.engine()
+    want = local.want(running=False)
+    await engine.apply(want, local.launch(engine, want, "good"))
+    world = Path(engine.layout(want.server_id, 1).world)
+    (world / "mounted").mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "none", world / "mounted"], check=False, capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("this machine lets us mount nothing")
+    try:
+        (world / "mounted" / "gold").touch()
+        with pytest.raises(EngineUnavailable, match="mounted"):
+            await engine.delete(Removal(want.server_id, 1))
+        assert (world / "mounted" / "gold").exists()
+    finally:
+        subprocess.run(["umount", world / "mounted"], check=True)
+    await engine.delete(Removal(want.server_id, 1))
     assert not world.exists()
 
 

@@ -1,4 +1,5 @@
-"""Limits of memory and of processes by cgroup, where this machine lets us make any; both versions."""
+"""Limits of memory and of processes, and an equal share of the processor, by cgroup, where this machine lets us make
+any; both versions."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ class Cgroups:
     """The folders below which a server's cgroups are made. ``memory`` None: there is no limit by cgroup here."""
 
     memory: Path | None = None
-    pids: Path | None = None  # None in version 2 too, where one cgroup has both
+    pids: Path | None = None  # None in version 2 too, where one cgroup has all of them
+    cpu: Path | None = None
     is_unified: bool = False
 
     def of_server(self, name: str, memory_mib: int) -> list[dict[str, Any]]:
@@ -36,6 +38,9 @@ class Cgroups:
         ]
         if self.pids is not None:
             groups.append({"folder": str(self.pids / name), "files": {"pids.max": str(PROCESSES)}})
+        if self.cpu is not None:
+            # Its defaults are the point: a game with hundreds of busy processes gets as much as one with one.
+            groups.append({"folder": str(self.cpu / name), "files": {}})
         return groups
 
 
@@ -49,8 +54,9 @@ def find_cgroups() -> Cgroups:
         return Cgroups()
     if (_FILESYSTEM / "cgroup.controllers").exists():
         return _find_unified()
-    memory = _find_legacy("memory")
-    return Cgroups(memory=memory, pids=_find_legacy("pids") if memory is not None else None)
+    if (memory := _find_legacy("memory")) is None:
+        return Cgroups()
+    return Cgroups(memory=memory, pids=_find_legacy("pids"), cpu=_find_legacy("cpu"))
 
 
 def _find_unified() -> Cgroups:
@@ -60,6 +66,9 @@ def _find_unified() -> Cgroups:
         (_FILESYSTEM / "cgroup.subtree_control").write_text("+memory +pids")
         parent.mkdir(exist_ok=True)
         (parent / "cgroup.subtree_control").write_text("+memory +pids")
+        with suppress(OSError):  # shares of the processor are welcome, not needed
+            for folder in (_FILESYSTEM, parent):
+                (folder / "cgroup.subtree_control").write_text("+cpu")
         if {"memory", "pids"} <= set((parent / "cgroup.subtree_control").read_text().split()):
             return Cgroups(memory=parent, is_unified=True)
     return Cgroups()

@@ -107,6 +107,7 @@ class LocalEngine(Engine):
                 record.link.close()
                 record.link = None
             record.release_output()
+        self._disk.close()
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
     def layout(self, server_id: ServerId, world_generation: int) -> Layout:
