@@ -25,6 +25,8 @@ class Launch:
 
     ``files`` maps a plain file name inside the configuration folder to its content. ``log_file`` is absolute.
     ``requires`` are absolute paths without which the game cannot start; ``install`` says how to get them too.
+    ``image`` is the name, without registry and tag, of the image that carries the game where servers run in
+    containers: the game's slug.
     """
 
     programs: tuple[str, ...]
@@ -38,6 +40,7 @@ class Launch:
     log_file: str | None
     install: str
     requires: tuple[str, ...] = ()
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSeen:
-    """The process of a server as seen. ``crashes`` counts unasked exits since it was last ready for ten minutes."""
+    """The process of a server as seen. ``crashes`` counts unasked exits since it was last ready for ten minutes.
+    ``pending`` is a sentence for its owner: what a starting process waits for that is not the game itself."""
 
     phase: Phase
     since: datetime
@@ -104,6 +108,7 @@ class ProcessSeen:
     crashes: int = 0
     last_exit: Exit | None = None
     next_start_at: datetime | None = None
+    pending: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,270 @@
+"""The engine of a Kubernetes cluster: what is wanted is applied, what is there is watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+import msgspec
+from lightkube import KubeConfig
+
+from overworld.domain.addresses import Address
+from overworld.domain.errors import EngineRefused, EngineUnavailable
+from overworld.domain.games import Protocol
+from overworld.domain.observed import Launch, Layout, Observed, Phase, Removal, Usage, Want
+from overworld.domain.servers import ServerId
+from overworld.engines.base import Engine, Wake
+from overworld.engines.kube.client import KubeClient, Missing
+from overworld.engines.kube.console import Place
+from overworld.engines.kube.launches import LAYOUT
+from overworld.engines.kube.models import Claim, Deployment, Object, Service
+from overworld.engines.kube.names import RENDERED, claim_name
+from overworld.engines.kube.objects import Manifest, render_claim, render_deployment, render_secret, render_service
+from overworld.engines.kube.options import KubeOptions
+from overworld.engines.kube.paths import VOLUMES, Paths
+from overworld.engines.kube.recorder import ExitRecorder
+from overworld.engines.kube.state import ClusterState
+from overworld.engines.kube.usage import NodeUsage
+from overworld.engines.kube.watch import Cache, WatchTimes
+
+T = TypeVar("T", bound=Object)
+
+GONE_WITHIN_SECONDS = 5.0
+
+
+class KubeEngine(Engine):
+    """Runs servers as Deployments in one namespace of a cluster.
+
+    Several at once do no harm: server-side apply is idempotent, and a volume admits one pod. ``address_of`` gives the
+    address that is leased to a server, None where the cluster's own balancer chooses.
+    """
+
+    def __init__(
+        self,
+        config: KubeConfig,
+        options: KubeOptions,
+        *,
+        address_of: Callable[[ServerId], Address | None] = lambda _: None,
+        times: WatchTimes | None = None,
+    ) -> None:
+        self._options = options
+        self._address_of = address_of
+        self._times = times or WatchTimes()
+        self._paths = Paths(options.namespace)
+        self._client = KubeClient(config)
+        self._state = ClusterState(self._client, self._paths, self._on_change)
+        self._recorder = ExitRecorder(self._client, self._paths, self._state)
+        self._usage = NodeUsage(self._client, options.namespace, options.kubelet_port)
+        self._locks: WeakValueDictionary[ServerId, asyncio.Lock] = WeakValueDictionary()
+        self._changed = asyncio.Event()
+        self._wake: Wake = lambda _: None
+
+    async def start(self, wake: Wake) -> None:
+        self._wake = wake
+        await self._state.start(self._times)
+
+    async def close(self) -> None:
+        self._wake = lambda _: None
+        await self._state.close()
+        await self._recorder.close()
+        await self._client.close()
+
+    def layout(self, server_id: ServerId, world_generation: int) -> Layout:
+        return LAYOUT
+
+    def observed(self, server_id: ServerId) -> Observed:
+        return self._state.observed(server_id)
+
+    def server_ids(self) -> Iterable[ServerId]:
+        return sorted(self._state.server_ids())
+
+    def place(self, server_id: ServerId) -> Place:
+        """Where a console finds the server: from the cache, never blocks."""
+        process = self._state.process(server_id)
+        pod = self._state.objects(server_id).pod()
+        return Place(
+            pod=pod.metadata.name if pod is not None else None,
+            takes_commands=pod is not None and pod.accepts_commands,
+            runs=process is not None and process.phase in {Phase.STARTING, Phase.READY},
+            last_exit=process.last_exit if process is not None else None,
+        )
+
+    async def apply(self, want: Want, launch: Launch) -> None:
+        async with self._alone(want.server_id):
+            await self._apply(want, launch)
+
+    async def delete(self, removal: Removal) -> None:
+        async with self._alone(removal.server_id):
+            if removal.world_generation is None:
+                await self._delete_rest(removal.server_id)
+            else:
+                await self._delete_world(removal.server_id, removal.world_generation)
+
+    async def usage(self, server_id: ServerId) -> Usage | None:
+        process = self._state.process(server_id)
+        pod = self._state.objects(server_id).pod()
+        if process is None or process.phase not in {Phase.STARTING, Phase.READY, Phase.STOPPING} or pod is None:
+            return None
+        game = pod.game
+        running = game.state.running if game is not None else None
+        if running is None or not pod.status.host_ip:
+            return None
+        used = await self._usage.of(pod.status.host_ip, pod.metadata.name)
+        if used is None:
+            raise EngineUnavailable(f"The node of server {server_id} has not measured it yet.")
+        return Usage(
+            cpu_seconds=used.cpu_seconds,
+            memory_mib=used.memory_mib,
+            disk_mib=None,
+            roster=None,
+            process_started_at=running.started_at or datetime.now(UTC),
+        )
+
+    async def port_is_free(self, protocol: Protocol, port: int) -> bool:
+        return True
+
+    # --- apply
+
+    async def _apply(self, want: Want, launch: Launch) -> None:
+        process = self._state.process(want.server_id)
+        if process is not None and process.phase is not Phase.STOPPED:
+            # The next start after a crash is one at which an edit takes effect, so it is not waited for.
+            is_outdated = process.restarts != want.restarts or (
+                process.phase is Phase.WAITING and process.spec_hash != want.spec_hash
+            )
+            if process.phase is not Phase.STOPPING and (not want.running or is_outdated):
+                await self._stop(want.server_id)
+            return
+        if want.world_generation < 1:
+            return  # asked only to stop, by somebody who knows no more of it
+        await self._make_world(want)
+        if want.endpoints:
+            service = render_service(want, self._options, self._address_of(want.server_id))
+            await self._put(self._paths.services, service, self._state.services, Service)
+        deployment = render_deployment(want, launch, self._options)
+        known = self._state.deployments.find(want.server_id)
+        if known is not None and _is_as(known, deployment) and known.spec.replicas == int(want.running):
+            return
+        # First, so that a pod finds it; whatever made the Deployment differ may be in it.
+        await self._send(self._paths.secrets, render_secret(want, launch))
+        applied = await self._send(self._paths.deployments, deployment)
+        self._state.deployments.remember(msgspec.json.decode(applied, type=Deployment))
+
+    async def _stop(self, server_id: ServerId) -> None:
+        """Its pod is asked to end, by the stop that it was started with."""
+        deployment = self._state.objects(server_id).deployment
+        if deployment is None or deployment.spec.replicas == 0:
+            return  # the pod's end is on its way
+        path = f"{self._paths.deployments}/{deployment.metadata.name}"
+        try:
+            stopped = await self._client.merge(path, {"spec": {"replicas": 0}})
+        except Missing:
+            return
+        self._state.deployments.remember(msgspec.json.decode(stopped, type=Deployment))
+
+    async def _make_world(self, want: Want) -> None:
+        name = claim_name(want.server_id, want.world_generation)
+        known = self._state.claims.find(name)
+        if known is not None:
+            if known.metadata.deletion_timestamp is None:
+                return
+            raise EngineUnavailable(f"The volume claim {name} is still being removed.")
+        if not want.may_make_world:
+            raise EngineRefused(
+                "WorldMissing",
+                f"The world's volume claim {name} is not in the namespace {self._options.namespace} any more, and "
+                "nothing is started on an empty volume. Its volume was kept (Retain): make the claim again with "
+                "spec.volumeName set to it. The server then starts by itself.",
+            )
+        await self._put(self._paths.claims, render_claim(want, self._options), self._state.claims, Claim)
+
+    async def _put(self, collection: str, manifest: Manifest, cache: Cache[T], kind: type[T]) -> None:
+        """Apply the object unless it is there as rendered."""
+        known = cache.find(manifest["metadata"]["name"])
+        if known is None or not _is_as(known, manifest):
+            cache.remember(msgspec.json.decode(await self._send(collection, manifest), type=kind))
+
+    async def _send(self, collection: str, manifest: Manifest) -> bytes:
+        try:
+            return await self._client.apply(f"{collection}/{manifest['metadata']['name']}", manifest)
+        except Missing as error:
+            raise EngineRefused(
+                "NoNamespace", f"The cluster lacks what servers are put into: {error}. Install Overworld's chart."
+            ) from error
+
+    # --- delete
+
+    async def _delete_world(self, server_id: ServerId, generation: int) -> None:
+        name = claim_name(server_id, generation)
+        if self._state.is_active(server_id) and self._generation_in_use(server_id) == generation:
+            raise EngineUnavailable(f"server {server_id} still runs on what is to be removed")
+        claim = self._state.claims.find(name)
+        if claim is None:
+            return
+        if claim.spec.volume_name:
+            # First, or the volume would outlive its claim for good (its class retains it).
+            await self._delete_with_claim(claim.spec.volume_name)
+        await self._client.delete(f"{self._paths.claims}/{name}", uid=claim.metadata.uid)
+        await self._until_gone(lambda: self._state.claims.find(name) is None, f"the volume claim {name}")
+
+    async def _delete_with_claim(self, volume: str) -> None:
+        try:
+            await self._client.merge(f"{VOLUMES}/{volume}", {"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
+        except Missing:
+            return
+
+    def _generation_in_use(self, server_id: ServerId) -> int:
+        objects = self._state.objects(server_id)
+        pod, deployment = objects.pod(), objects.deployment
+        if pod is not None:
+            return pod.metadata.world_generation
+        return deployment.spec.template.metadata.world_generation if deployment is not None else 0
+
+    async def _delete_rest(self, server_id: ServerId) -> None:
+        if self._state.is_active(server_id):
+            raise EngineUnavailable(f"server {server_id} still runs")
+        for collection in (self._paths.deployments, self._paths.services, self._paths.secrets):
+            await self._client.delete(f"{collection}/{server_id}")
+
+        def is_gone() -> bool:
+            objects = self._state.objects(server_id)
+            return objects.deployment is None and not objects.services and not objects.pods
+
+        await self._until_gone(is_gone, f"what is left of server {server_id}")
+
+    async def _until_gone(self, is_gone: Callable[[], bool], what: str) -> None:
+        try:
+            async with asyncio.timeout(GONE_WITHIN_SECONDS):
+                while not is_gone():
+                    await self._changed.wait()
+        except TimeoutError as error:
+            raise EngineUnavailable(f"The cluster has not finished removing {what}.") from error
+
+    # --- changes
+
+    @asynccontextmanager
+    async def _alone(self, server_id: ServerId) -> AsyncIterator[None]:
+        """One call at a time for each server; nothing is decided before everything is known."""
+        if not self._state.is_complete:
+            raise EngineUnavailable("The cluster is still being looked at.")
+        lock = self._locks.setdefault(server_id, asyncio.Lock())
+        async with lock:
+            yield
+
+    def _on_change(self, server_id: ServerId) -> None:
+        if not server_id:
+            return
+        self._recorder.look(server_id)
+        self._wake(server_id)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+def _is_as(known: Object, manifest: dict[str, Any]) -> bool:
+    """Whether the object was applied as it is rendered now."""
+    rendered: str = manifest["metadata"]["annotations"][RENDERED]
+    return known.metadata.annotations.get(RENDERED) == rendered

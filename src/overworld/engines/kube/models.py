@@ -1,0 +1,258 @@
+"""What is read of Kubernetes objects, and nothing else: decoding a whole Pod costs ten times as much."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Raw, Struct
+
+from overworld.engines.kube.names import CONTAINER, SERVER, WORLD_GENERATION
+
+
+class Metadata(Struct, frozen=True, rename="camel"):
+    """Of any object."""
+
+    name: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    finalizers: tuple[str, ...] = ()
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    deletion_grace_period_seconds: int | None = None
+
+    @property
+    def world_generation(self) -> int:
+        """Which world it is of or on; 0 if it does not say."""
+        text = self.labels.get(WORLD_GENERATION, "")
+        return int(text) if text.isdecimal() else 0
+
+
+class Object(Struct, frozen=True, rename="camel"):
+    """What every object has."""
+
+    metadata: Metadata
+
+    @property
+    def server_id(self) -> str:
+        """Whose it is; empty if it does not say."""
+        return self.metadata.labels.get(SERVER, "")
+
+    @property
+    def version(self) -> int:
+        """Ordered over all changes of one kind (Kubernetes 1.35 and newer promise that, etcd always did)."""
+        return int(self.metadata.resource_version or "0")
+
+
+class Condition(Struct, frozen=True, rename="camel"):
+    """Of a Deployment or Pod."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+
+
+class Terminated(Struct, frozen=True, rename="camel"):
+    """The end of a container."""
+
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+    finished_at: datetime | None = None
+
+
+class Waiting(Struct, frozen=True):
+    """Why a container does not run."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class Running(Struct, frozen=True, rename="camel"):
+    """Since when a container runs."""
+
+    started_at: datetime | None = None
+
+
+class ContainerState(Struct, frozen=True):
+    """At most one of the three."""
+
+    running: Running | None = None
+    waiting: Waiting | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(Struct, frozen=True, rename="camel"):
+    """One container of a pod. ``started``: its startup probe succeeded."""
+
+    name: str
+    ready: bool = False
+    started: bool | None = None
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class PodStatus(Struct, frozen=True, rename="camel"):
+    """What the kubelet and the scheduler say."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    host_ip: str = ""
+    conditions: tuple[Condition, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class PodContainer(Struct, frozen=True):
+    """Whether there is a standard input."""
+
+    name: str
+    stdin: bool = False
+
+
+class PodSpec(Struct, frozen=True, rename="camel"):
+    """Where it runs."""
+
+    node_name: str = ""
+    containers: tuple[PodContainer, ...] = ()
+
+
+class Pod(Object, frozen=True):
+    """One life of a server's process, from its first container to its last."""
+
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def game(self) -> ContainerStatus | None:
+        """The container of the game, once the kubelet has seen it."""
+        return next((status for status in self.status.container_statuses if status.name == CONTAINER), None)
+
+    @property
+    def accepts_commands(self) -> bool:
+        """Whether what is attached reaches the game."""
+        return any(container.stdin for container in self.spec.containers if container.name == CONTAINER)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs, and nothing will again.
+
+        A pod of grace 0 was given up by somebody who knows (its kubelet, or an operator after a node's death).
+        """
+        metadata = self.metadata
+        if self.status.phase in {"Succeeded", "Failed"}:
+            return True
+        if metadata.deletion_timestamp is None:
+            return False
+        return metadata.deletion_grace_period_seconds == 0 or not self.spec.node_name
+
+
+class PodTemplate(Struct, frozen=True):
+    """Under what the next pod will run."""
+
+    metadata: Metadata = Metadata()
+
+
+class DeploymentSpec(Struct, frozen=True):
+    """Whether it is wanted running."""
+
+    replicas: int = 1
+    template: PodTemplate = PodTemplate()
+
+
+class DeploymentStatus(Struct, frozen=True):
+    """Why there is no pod."""
+
+    conditions: tuple[Condition, ...] = ()
+
+
+class Deployment(Object, frozen=True):
+    """The wish for a process."""
+
+    spec: DeploymentSpec = DeploymentSpec()
+    status: DeploymentStatus = DeploymentStatus()
+
+
+class ClaimSpec(Struct, frozen=True, rename="camel"):
+    """Which volume it has."""
+
+    volume_name: str = ""
+
+
+class ClaimStatus(Struct, frozen=True):
+    """Whether it has one."""
+
+    phase: str = ""
+
+
+class Claim(Object, frozen=True):
+    """One generation of a world."""
+
+    spec: ClaimSpec = ClaimSpec()
+    status: ClaimStatus = ClaimStatus()
+
+
+class Ingress(Struct, frozen=True):
+    """An address that the load balancer serves."""
+
+    ip: str = ""
+    hostname: str = ""
+
+
+class LoadBalancer(Struct, frozen=True):
+    """What the cloud's controller says."""
+
+    ingress: tuple[Ingress, ...] = ()
+
+
+class ServiceSpec(Struct, frozen=True):
+    """How the ports leave the cluster."""
+
+    type: str = "ClusterIP"
+
+
+class ServiceStatus(Struct, frozen=True, rename="camel"):
+    """Its addresses."""
+
+    load_balancer: LoadBalancer = LoadBalancer()
+
+
+class Service(Object, frozen=True):
+    """How players come in."""
+
+    spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
+
+
+class ListMetadata(Struct, frozen=True, rename={"resource_version": "resourceVersion", "next_page": "continue"}):
+    """Of a page of a list."""
+
+    resource_version: str = ""
+    next_page: str = ""
+
+
+class Page(Struct, frozen=True):
+    """A page of a list; its items are decoded by who knows their kind."""
+
+    metadata: ListMetadata
+    items: tuple[Raw, ...] = ()
+
+
+class Event(Struct, frozen=True):
+    """One line of a watch."""
+
+    type: str
+    object: Raw
+
+
+class Failure(Struct, frozen=True):
+    """A Status object: why a request failed."""
+
+    status: str = ""
+    code: int = 0
+    reason: str = ""
+    message: str = ""

@@ -1,0 +1,38 @@
+"""Names, labels and annotations of the objects in the cluster: how everything of a server is found again."""
+
+from __future__ import annotations
+
+from overworld.domain.servers import ServerId
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "overworld"
+FIELD_MANAGER = "overworld"
+
+SERVER = "overworld/server"
+WORLD_GENERATION = "overworld/world-generation"
+SPEC_HASH = "overworld/spec-hash"
+RESTARTS = "overworld/restarts"
+RENDERED = "overworld/rendered"
+"""A hash of the object as rendered: equal hashes mean that there is nothing to send."""
+
+LAST_EXIT = "overworld/last-exit"
+"""How the last process ended, on the Deployment: it outlives the pod that it ended in."""
+
+EXIT_SEEN = "overworld/exit-seen"
+"""A finalizer of every game pod: the pod's object stays until its end was written down."""
+
+SELECTOR = f"{MANAGED_BY}={MANAGER}"
+CONTAINER = "game"
+
+LAUNCH_KEY = "launch.json"
+FILE_KEY_PREFIX = "config."
+
+
+def server_labels(server_id: ServerId) -> dict[str, str]:
+    """The labels of everything that belongs to a server."""
+    return {MANAGED_BY: MANAGER, SERVER: server_id}
+
+
+def claim_name(server_id: ServerId, world_generation: int) -> str:
+    """The volume claim of one generation of a world."""
+    return f"{server_id}-world-{world_generation}"

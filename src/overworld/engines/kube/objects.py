@@ -1,0 +1,253 @@
+"""The objects of one server, rendered: pure functions of what is wanted. Golden files hold what they give.
+
+Names are deterministic, so that applying twice is applying once. Every object carries a hash of itself (``RENDERED``).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from math import ceil
+from typing import Any
+
+from overworld.domain.addresses import Address
+from overworld.domain.errors import EngineRefused
+from overworld.domain.observed import Launch, Want
+from overworld.engines.kube.launches import (
+    LAUNCH_FOLDER,
+    LAYOUT,
+    MESSAGE_FILE,
+    READY_PORT,
+    RUN_FOLDER,
+    STARTED_PORT,
+    render_pod_launch,
+)
+from overworld.engines.kube.names import (
+    CONTAINER,
+    EXIT_SEEN,
+    FILE_KEY_PREFIX,
+    LAUNCH_KEY,
+    RENDERED,
+    RESTARTS,
+    SERVER,
+    SPEC_HASH,
+    WORLD_GENERATION,
+    claim_name,
+    server_labels,
+)
+from overworld.engines.kube.options import KubeOptions, ServiceType
+
+Manifest = dict[str, Any]
+
+USER = 10000
+"""Whom games run as in their pods, and who owns their worlds."""
+
+KEEPER_MEMORY_MIB = 32
+"""What a pod may use beyond its game's memory: the keeper, and what the kernel counts for files."""
+
+GRACE_MARGIN_SECONDS = 15
+"""The keeper ends a game that overstays its grace; only if the keeper hangs too does the kubelet end both."""
+
+PAUSE_AT_MOST_SECONDS = 900
+"""How long a container may stay without a started game. Well above the longest pause after a crash."""
+
+AZURE = "service.beta.kubernetes.io/azure-"
+
+
+def render_secret(want: Want, launch: Launch) -> Manifest:
+    """The launch and the configuration files. A Secret, because files hold the passwords that owners choose; only
+    written while nothing runs on it, for the kubelet shows a change to a running game."""
+    contents = {LAUNCH_KEY: json.dumps(render_pod_launch(want, launch), sort_keys=True)}
+    contents |= {FILE_KEY_PREFIX + name: content for name, content in launch.files.items()}
+    data = {name: base64.b64encode(content.encode()).decode() for name, content in sorted(contents.items())}
+    return _stamp(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": want.server_id, "labels": server_labels(want.server_id)},
+            "type": "Opaque",
+            "data": data,
+        }
+    )
+
+
+def render_claim(want: Want, options: KubeOptions) -> Manifest:
+    """The volume of one generation of the world: one pod at a time."""
+    generation = str(want.world_generation)
+    return _stamp(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {
+                "name": claim_name(want.server_id, want.world_generation),
+                "labels": {**server_labels(want.server_id), WORLD_GENERATION: generation},
+            },
+            "spec": {
+                "accessModes": ["ReadWriteOncePod"],
+                "storageClassName": options.storage_class,
+                "resources": {"requests": {"storage": f"{options.world_size_mib}Mi"}},
+            },
+        }
+    )
+
+
+def render_service(want: Want, options: KubeOptions, address: Address | None) -> Manifest:
+    """How players come in. It stays over stop and start: a load balancer takes 5 to 20 s for every change."""
+    service: Manifest = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": want.server_id,
+            "labels": server_labels(want.server_id),
+            "annotations": {} if address is None else _address_annotations(address),
+        },
+        "spec": {
+            "type": options.service_type.value,
+            "selector": {SERVER: want.server_id},
+            "ports": [
+                {
+                    "name": endpoint.name,
+                    "protocol": endpoint.protocol.value.upper(),
+                    "port": endpoint.port,
+                    "targetPort": endpoint.port,
+                }
+                for endpoint in want.endpoints
+            ],
+        },
+    }
+    if options.service_type is ServiceType.LOAD_BALANCER:
+        # Local: games see their players' own addresses, and UDP ports get a health probe (docs of Azure's controller).
+        service["spec"] |= {"externalTrafficPolicy": "Local", "allocateLoadBalancerNodePorts": False}
+    return _stamp(service)
+
+
+def _address_annotations(address: Address) -> dict[str, str]:
+    return {
+        f"{AZURE}pip-name": address.public_ip_name,
+        f"{AZURE}dns-label-name": address.dns_label,
+        f"{AZURE}load-balancer-resource-group": address.resource_group,
+        # Read by nothing today: that the IP is static is a property of the IP.
+        f"{AZURE}load-balancer-ip-allocation-method": "static",
+    }
+
+
+def render_deployment(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
+    """The process. Its hash covers the Secret too, and not whether it runs. Raises EngineRefused if a port of the
+    game is one of the keeper's."""
+    for endpoint in want.endpoints:
+        if endpoint.port in {STARTED_PORT, READY_PORT}:
+            raise EngineRefused("PortTaken", f"Port {endpoint.port} is the keeper's own in a pod: use another.")
+    deployment: Manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": want.server_id, "labels": server_labels(want.server_id)},
+        "spec": {
+            "strategy": {"type": "Recreate"},
+            "revisionHistoryLimit": 0,
+            "selector": {"matchLabels": {SERVER: want.server_id}},
+            "template": {"metadata": _pod_metadata(want), "spec": _pod_spec(want, launch, options)},
+        },
+    }
+    stamped = _stamp(deployment, render_secret(want, launch))
+    stamped["spec"] = {"replicas": int(want.running), **stamped["spec"]}
+    return stamped
+
+
+def _pod_metadata(want: Want) -> Manifest:
+    return {
+        "labels": {**server_labels(want.server_id), WORLD_GENERATION: str(want.world_generation)},
+        "annotations": {SPEC_HASH: want.spec_hash, RESTARTS: str(want.restarts)},
+        "finalizers": [EXIT_SEEN],
+    }
+
+
+def _pod_spec(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "nodeSelector": {"workload": "gameserver"},
+        "tolerations": [{"key": "workload", "operator": "Equal", "value": "gameserver", "effect": "NoSchedule"}],
+        "terminationGracePeriodSeconds": ceil(launch.stop.grace.total_seconds()) + GRACE_MARGIN_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(want, launch, options)],
+        "volumes": _volumes(want, launch),
+    }
+
+
+def _container(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
+    memory = f"{want.memory_mib + KEEPER_MEMORY_MIB}Mi"
+    return {
+        "name": CONTAINER,
+        "image": f"{options.registry}/{launch.image}:{options.image_tag}",
+        "args": ["foreground", f"{LAUNCH_FOLDER}/{LAUNCH_KEY}", RUN_FOLDER],
+        "stdin": launch.accepts_commands,
+        "terminationMessagePath": MESSAGE_FILE,
+        "resources": {
+            "requests": {"memory": memory, "cpu": f"{options.cpu_request_millis}m"},
+            "limits": {"memory": memory},
+        },
+        "ports": [
+            {
+                "name": endpoint.name[:15],
+                "containerPort": endpoint.port,
+                "protocol": endpoint.protocol.value.upper(),
+            }
+            for endpoint in want.endpoints
+        ],
+        "startupProbe": {
+            "tcpSocket": {"port": STARTED_PORT},
+            "periodSeconds": 1,
+            "failureThreshold": PAUSE_AT_MOST_SECONDS,
+        },
+        "readinessProbe": {"tcpSocket": {"port": READY_PORT}, "periodSeconds": 1, "failureThreshold": 1},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "world", "mountPath": LAYOUT.world},
+            {"name": "config", "mountPath": LAYOUT.config, "readOnly": True},
+            {"name": "launch", "mountPath": LAUNCH_FOLDER, "readOnly": True},
+            {"name": "run", "mountPath": RUN_FOLDER},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (the pod's own)
+        ],
+    }
+
+
+def _volumes(want: Want, launch: Launch) -> list[Manifest]:
+    files = [{"key": FILE_KEY_PREFIX + name, "path": name} for name in sorted(launch.files)]
+    config: Manifest = {"name": "config", "emptyDir": {}}
+    if files:  # a Secret volume without items would show everything in it
+        config = {"name": "config", "secret": {"secretName": want.server_id, "defaultMode": 0o440, "items": files}}
+    return [
+        {"name": "world", "persistentVolumeClaim": {"claimName": claim_name(want.server_id, want.world_generation)}},
+        config,
+        {
+            "name": "launch",
+            "secret": {
+                "secretName": want.server_id,
+                "defaultMode": 0o440,
+                "items": [{"key": LAUNCH_KEY, "path": LAUNCH_KEY}],
+            },
+        },
+        # Not in memory: the console's log must not count as the game's.
+        {"name": "run", "emptyDir": {"sizeLimit": "64Mi"}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+    ]
+
+
+def _stamp(manifest: Manifest, *others: Manifest) -> Manifest:
+    """The manifest with a hash of itself, and of others that must go with it."""
+    content = json.dumps([manifest, *others], sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+    metadata = manifest["metadata"]
+    return {**manifest, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), RENDERED: digest}}}
