@@ -9,9 +9,13 @@
     ├── PreconditionFailed    412  somebody else edited first
     ├── QuotaExceeded         403
     ├── Unavailable           503  try again
-    └── EngineError
-        ├── EngineRefused          the engine cannot do it and says what the owner can do about it
-        └── EngineUnavailable      a passing fault: retried with back-off
+    ├── CapacityExhausted     503  the installation is full; says what the operator has to raise
+    ├── EngineError
+    │   ├── EngineRefused          the engine cannot do it and says what the owner can do about it
+    │   └── EngineUnavailable      a passing fault: retried with back-off
+    └── CloudError
+        ├── CloudRefused           the cloud says no until somebody acts
+        └── CloudUnavailable       a passing fault; says when to try again, if the cloud did
 
 A class carries its slug (the page under docs/problems), HTTP status and title; an instance carries one sentence
 for the person who has to act and the context as ``extra`` members (RFC 9457, section 3.2).
@@ -126,3 +130,46 @@ class EngineUnavailable(EngineError):
 
     slug = "engine-unavailable"
     title = "The engine does not answer"
+
+
+class CapacityExhausted(OverworldError):
+    """Everything the installation has of something is used; the detail says of what and how the operator gets more."""
+
+    slug = "capacity-exhausted"
+    status = 503
+    title = "The installation is full"
+
+
+class CloudError(OverworldError):
+    """Something went wrong in the cloud that gives servers their addresses and shares."""
+
+    slug = "cloud"
+    status = 503
+    title = "The cloud could not do it"
+
+
+class CloudRefused(CloudError):
+    """The cloud says no until somebody acts. ``reason`` is a CamelCase word for the condition, the detail says what to
+    do, ``retry_after`` is when trying again makes sense (None: after the next edit)."""
+
+    slug = "cloud-refused"
+    title = "The cloud refused"
+
+    def __init__(self, reason: str, detail: str, *, retry_after: timedelta | None = timedelta(minutes=5)) -> None:
+        super().__init__(detail, reason=reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class CloudUnavailable(CloudError):
+    """A passing fault: too many requests, a lost connection, something else still at work on the same resource.
+
+    ``retry_after`` is how long the cloud asked to be left alone (None: it did not say).
+    """
+
+    slug = "cloud-unavailable"
+    title = "The cloud does not answer"
+
+    def __init__(self, detail: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after

@@ -1,0 +1,1 @@
+"""What servers need of a cloud and no cluster gives: addresses that last, shares, and how many more there can be."""

@@ -1,0 +1,50 @@
+"""No cloud: any other Kubernetes, whose own balancer (MetalLB, a provider's) gives addresses to Services."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from overworld.cloud.base import Address, AddressSeen, Cloud, Folder
+from overworld.cloud.capacity import Capacity
+from overworld.domain.errors import CloudRefused
+from overworld.domain.servers import ServerId
+
+
+class NoCloud(Cloud):
+    """Leaves addresses to the cluster: there is nothing to make, to release or to count, so nothing can fail.
+
+    An address lasts as long as its Service, which Overworld keeps over stop and start; whether a deleted Service's IP
+    comes back is up to the cluster.
+    """
+
+    async def ensure_address(self, server_id: ServerId, label: str) -> Address:
+        """The Service itself is the address; the label is nobody's."""
+        return Address(server_id=server_id, resource=server_id, ip=None, fqdn=None, annotations={})
+
+    async def release_address(self, server_id: ServerId) -> None:
+        """Went with the Service."""
+
+    async def addresses(self) -> tuple[AddressSeen, ...]:
+        """None that outlives its Service."""
+        return ()
+
+    async def mark_orphan(self, server_id: ServerId, since: datetime | None) -> None:
+        """There is nothing to mark."""
+
+    async def capacity(self) -> Capacity:
+        """Not known here: the cluster refuses by itself."""
+        return Capacity(address_quotas=(), balancer_ports=None)
+
+    async def ensure_folder(self, server_id: ServerId) -> Folder:
+        """Refused: worlds belong on disks here."""
+        raise CloudRefused(
+            "NoShares",
+            "This installation has no file shares (its cloud is none): choose disk as the storage of this server.",
+            retry_after=None,
+        )
+
+    async def remove_folder(self, server_id: ServerId) -> None:
+        """There never was one."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
