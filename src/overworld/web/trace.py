@@ -57,4 +57,4 @@ def register_trace(app: Flask) -> None:
 def _ids_in_path() -> dict[str, str]:
     """Server and operation ids, for the log lines of everything that the request does."""
     values = request.view_args or {}
-    return {name: str(values[name]) for name in ("server_id", "operation_id") if name in values}
+    return {name: quote(str(values[name])) for name in ("server_id", "operation_id") if name in values}

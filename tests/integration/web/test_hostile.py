@@ -144,6 +144,14 @@ def test_strange_request_ids_are_replaced(anna: Client, given: str) -> None:
     assert anna.get("/me", headers={"X-Request-Id": "my-id.1"}).headers["X-Request-Id"] == "my-id.1"
 
 
+def test_no_path_reaches_the_log_as_it_came(anna: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not even what stands where an id belongs, for a terminal obeys control characters of 8 bits too."""
+    check_problem(anna.get("/servers/%C2%9B31mred"), 404)
+    logged = capsys.readouterr().out
+    assert "server_id=%C2%9B31mred" in logged
+    assert "\x9b" not in logged
+
+
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "DELETE", "PROPFIND", "XYZ"])
 def test_methods_that_are_none(anna: Client, method: str) -> None:
     """405 with the methods that there are."""
