@@ -6,10 +6,10 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo test check soak bench format clean
+.PHONY: help demo test test-cluster check soak bench format clean
 
 help: ## Explain the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Start Overworld with a real game server and stay until Ctrl-C (CI=true: prove it, then stop)
 	@scripts/setup demo
@@ -27,8 +27,12 @@ check: ## Read the code without running it: format, lint, types, layers, lock fi
 	$(BIN)/lint-imports
 	scripts/uv lock --check --quiet
 	@if command -v shellcheck >/dev/null; then set -x; \
-		shellcheck scripts/setup scripts/install-packages scripts/uv .ci/run; \
+		shellcheck scripts/setup scripts/setup-cluster scripts/install-packages scripts/uv .ci/run; \
 		else echo 'shellcheck is not installed: shell scripts not read'; fi
+
+test-cluster: ## Run the tests on a real Kubernetes of two nodes (root; the first time builds it, 5 to 15 minutes)
+	@scripts/setup-cluster
+	@OVERWORLD_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster --durations=15 $(ARGS)
 
 soak: ## Run the integration tests with ten times the faults (long)
 	@scripts/setup test

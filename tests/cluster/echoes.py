@@ -155,3 +155,12 @@ def public_ips(cluster: Cluster) -> list[dict[str, Any]]:
     path = public_ip_path("x").rpartition("/")[0]
     listed: list[dict[str, Any]] = cluster.arm.answer("GET", path, {}, {}, None).body["value"]
     return listed
+
+
+def remove_all(cluster: Cluster) -> None:
+    """Delete every server of the games namespace and wait until it is gone; volumes and addresses too."""
+    kinds = "deployment,service,pod,persistentvolumeclaim"
+    cluster.kubectl("--namespace", NAMESPACE, "delete", kinds, "--all", "--timeout=60s")
+    cluster.kubectl("delete", "persistentvolume", "--all", "--timeout=60s")
+    for public_ip in public_ips(cluster):
+        cluster.arm.answer("DELETE", public_ip["id"], {}, {}, None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cluster.harness import leftovers
@@ -37,14 +38,17 @@ def what_is_left() -> list[str]:
 
 
 @pytest.fixture
-def harness() -> subprocess.Popen[str]:
-    """Another process that has a cluster up."""
+def harness() -> Iterator[subprocess.Popen[str]]:
+    """Another process that has a cluster up; killed at the end, and then nothing may be left."""
     process = subprocess.Popen(
         [sys.executable, "-c", STAY], cwd=TESTS, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
-    return process
+    yield process
+    process.kill()
+    process.communicate()
+    wait_until(lambda: what_is_left() == [], 30, "nothing is left")
 
 
 def test_a_cluster_starts_in_seconds_and_leaves_nothing() -> None:
@@ -59,17 +63,16 @@ def test_a_cluster_starts_in_seconds_and_leaves_nothing() -> None:
 def test_a_killed_harness_is_cleaned_up_after(harness: subprocess.Popen[str]) -> None:
     """kill -9 of the harness: within seconds everything is gone, without anybody's doing."""
     harness.kill()
-    harness.communicate()
     wait_until(lambda: what_is_left() == [], 30, "nothing is left")
 
 
 def test_the_next_cluster_removes_what_another_left(harness: subprocess.Popen[str]) -> None:
     """Harness and undertaker killed at once: the next start removes the leftovers first."""
-    undertaker = leftovers.find_undertakers()
-    assert len(undertaker) == 1
-    undertaker[0].kill()
-    harness.send_signal(signal.SIGKILL)
-    harness.communicate()
+    children = psutil.Process(harness.pid).children()
+    (undertaker,) = [child for child in children if "cluster.harness.leftovers" in child.cmdline()]
+    undertaker.kill()
+    harness.kill()
+    harness.wait()
     assert what_is_left() != []
     with Cluster() as cluster:
         assert cluster.ready_nodes() == {"node-1", "node-2"}
@@ -78,10 +81,5 @@ def test_the_next_cluster_removes_what_another_left(harness: subprocess.Popen[st
 
 def test_there_is_one_cluster_at_a_time(harness: subprocess.Popen[str]) -> None:
     """A second cluster is refused, naming the process that has the first."""
-    try:
-        with pytest.raises(leftovers.ClusterRuns, match=str(harness.pid)), leftovers.only_cluster(wait_seconds=0.2):
-            pass
-    finally:
-        harness.kill()
-        harness.communicate()
-    wait_until(lambda: what_is_left() == [], 30, "nothing is left")
+    with pytest.raises(leftovers.ClusterRuns, match=str(harness.pid)), leftovers.only_cluster(wait_seconds=0.2):
+        pass

@@ -27,7 +27,7 @@ def games(cluster: Cluster) -> Iterator[Cluster]:
     for node in cluster.nodes.values():
         if not node.machine.is_alive:
             cluster.start_node(node.name)
-    cluster.kubectl("delete", "namespace", echoes.NAMESPACE, "--timeout=60s")
+    echoes.remove_all(cluster)
     cluster.stand_ins.check()
 
 

@@ -43,7 +43,7 @@ class AzureResources:
         after["properties"]["backendAddresses"] = [{"ipAddress": node} for node in nodes]
         if _essence(after) != _essence(before):
             await self._arm.put(self._balancer, after)
-            await self._arm.put(self._pool, {"properties": {"members": nodes}})
+            await self._arm.put(self._pool, {"properties": {"members": _members(after)}})
             await self._write_security(after)
         return str(public_ip["properties"]["ipAddress"])
 
@@ -54,7 +54,7 @@ class AzureResources:
             after = self._without(before, service)
             if _essence(after) != _essence(before):
                 await self._arm.put(self._balancer, after)
-                await self._arm.put(self._pool, {"properties": before["properties"].get("backendAddresses", {})})
+                await self._arm.put(self._pool, {"properties": {"members": _members(before)}})
                 await self._write_security(after)
         wishes = read_wishes(service.metadata.annotations or {}, self._own_group)
         path = resource_path(wishes.group, "publicIPAddresses", wishes.pip_name or _own_name(service))
@@ -128,6 +128,10 @@ def _render(service: Any, public_ip: str, wishes: Wishes, balancer: str) -> dict
 
 def _essence(balancer: dict[str, Any]) -> object:
     return {name: balancer["properties"].get(name) or [] for name in (*_LISTS, "backendAddresses")}
+
+
+def _members(balancer: dict[str, Any]) -> list[str]:
+    return [member["ipAddress"] for member in balancer["properties"].get("backendAddresses", ())]
 
 
 def _name(entry: dict[str, Any]) -> str:

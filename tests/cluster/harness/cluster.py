@@ -68,10 +68,13 @@ class Cluster:
             for number in range(1, self._count + 1):
                 node = Node(number, RUN_FOLDER / f"node-{number}", pki, programs)
                 self.nodes[node.name] = node
+            stack.callback(self.control_plane.kill)
             self.control_plane.start()
             for node in self.nodes.values():
+                stack.callback(node.kill)
                 self._boot(node)
             self.client = Client(config=KubeConfig.from_file(self.kubeconfig), trust_env=False)
+            stack.callback(self.client.close)
             self.await_nodes()
             self._start_stand_ins(stack)
             self._stack = stack.pop_all()

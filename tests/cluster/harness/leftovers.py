@@ -87,16 +87,6 @@ def processes() -> list[psutil.Process]:
     return found
 
 
-def find_undertakers() -> list[psutil.Process]:
-    """The undertakers of clusters that run."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if _UNDERTAKER_ARGUMENT in process.cmdline():
-                found.append(process)
-    return found
-
-
 def links() -> list[str]:
     """Every network link of a test cluster on this machine."""
     return sorted(path.name for path in Path("/sys/class/net").iterdir() if path.name.startswith(LINK_PREFIX))

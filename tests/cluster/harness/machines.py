@@ -51,6 +51,7 @@ class Machine:
         self.name = name
         self.address = address
         self._inside = 0
+        self._processes: list[Process] = []
         self._first = Process(
             f"{name}-first",
             [*_UNSHARE, "--kill-child=KILL", "--", programs["pause"]],
@@ -85,6 +86,9 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
     def kill(self) -> None:
         """Pull the plug. Safe to call twice."""
         self._first.kill()
+        for process in self._processes:
+            process.kill()  # dead already; this buries it
+        self._processes.clear()
 
     @property
     def is_alive(self) -> bool:
@@ -103,6 +107,7 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
         """Start a program inside that stays."""
         process = Process(name, self.inside(command))
         process.start()
+        self._processes.append(process)
         return process
 
     def routes(self) -> list[dict[str, object]]:

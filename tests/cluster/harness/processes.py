@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import psutil
 from cluster.harness.names import LOG_FOLDER, MARK
 
 STOP_WITHIN_SECONDS = 1.0
+_KILL_WITHIN_SECONDS = 10.0
 
 
 class Process:
@@ -55,41 +57,28 @@ class Process:
 
     def stop(self, within_seconds: float = STOP_WITHIN_SECONDS) -> None:
         """Ask it to end, end it after a second: an API server would wait for its watches. Safe to call twice."""
-        if self._popen is None:
-            return
-        family = _family(self._popen.pid)
-        for process in family[1:] or family:  # nsenter passes no signal on, it ends when its child does
-            _signal(process, psutil.Process.terminate)
-        _, alive = psutil.wait_procs(family, timeout=within_seconds)
-        self._kill(alive)
+        if self._popen is not None:
+            self._signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self._popen.wait(within_seconds)
+            self.kill()
 
     def kill(self) -> None:
-        """End it at once, as a power cut would. Safe to call twice."""
+        """End it at once, as a power cut would. Raises TimeoutExpired if it does not. Safe to call twice."""
         if self._popen is not None:
-            self._kill(_family(self._popen.pid))
-
-    def _kill(self, family: list[psutil.Process]) -> None:
-        for process in reversed(family):
-            _signal(process, psutil.Process.kill)
-        psutil.wait_procs(family, timeout=10)
-        if self._popen is not None:
-            self._popen.wait(10)
+            self._signal(signal.SIGKILL)
+            self._popen.wait(_KILL_WITHIN_SECONDS)
             self._popen = None
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the program itself: unshare and nsenter, its parents here, pass nothing on, but end when it has ended."""
+        if self._popen is not None and self._popen.poll() is None:
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(self._popen.pid)
+                for one in process.children() or [process]:
+                    one.send_signal(number)
 
     def last_log_lines(self, count: int = 15) -> str:
         """The end of its log."""
         lines = self.log_path.read_text(errors="replace").splitlines() if self.log_path.exists() else []
         return "\n".join(lines[-count:])
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    try:
-        parent = psutil.Process(pid)
-        return [parent, *parent.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _signal(process: psutil.Process, send: Callable[[psutil.Process], None]) -> None:
-    with suppress(psutil.NoSuchProcess):
-        send(process)
