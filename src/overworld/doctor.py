@@ -68,6 +68,8 @@ def _database(settings: Settings) -> Finding:
     from overworld.store import schema
     from overworld.store.database import driver_words
 
+    if settings.runs_embedded_database and not (settings.data_folder / "postgres").exists():
+        return Finding(Severity.WARNING, "there is none here yet", "`overworld up` makes it")
     try:
         url = wiring.database_url(settings)
         if schema.is_current(url):

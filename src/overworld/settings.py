@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         description="Host name or IP that players use. Unset: this machine's own address towards the internet.",
     )
     port_range: str = Field(
-        default="30000-30999", description="Ports that servers may be given, first and last included."
+        default="30000-30999", description="Ports that new servers may be given, first and last included."
     )
     catalogue_folders: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),

@@ -35,7 +35,8 @@ class Session:
                 raise NotAllowed(
                     "No token is known",
                     f"for {target.url} (the address comes from {target.url_from})",
-                    mend="Run `overworld login`, or set OVERWORLD_TOKEN.",
+                    mend="Run `overworld login`, or set OVERWORLD_TOKEN. For an installation on this machine: set "
+                    "OVERWORLD_DATA_FOLDER as its `overworld up` has it, and be a user who may read that folder.",
                 )
             self._api = Api(target)
         return self._api

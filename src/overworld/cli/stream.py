@@ -33,27 +33,31 @@ def follow_console(
 ) -> Iterator[Json]:
     """Lines ``{id, at, text}`` after the id ``after`` (None: the last 200 first), none twice, without an end.
 
-    A lost connection is reported to ``on_break`` and made anew after ``pause`` was called with the seconds to wait,
-    unless that returns something true: then the lines end. ``on_connect`` is called whenever a connection
-    stands, with a function by which another thread can cut it.
+    A lost connection is reported to ``on_break``, once an outage, and made anew after ``pause`` was called with the
+    seconds to wait, unless that returns something true: then the lines end. ``on_connect`` is called whenever a
+    connection stands, with a function by which another thread can cut it.
     Raises ``CliError`` if the first connection cannot be made or the API says that the stream may not go on.
     """
-    last, has_connected, seconds = after, False, FIRST_PAUSE_SECONDS
+    last, has_connected, seconds, told = after, False, FIRST_PAUSE_SECONDS, ""
     while True:
         try:
             for line in _read_once(api, server_id, last):
                 has_connected = True
                 if callable(line):
+                    told = ""
                     on_connect(line)
                 else:
                     seconds = FIRST_PAUSE_SECONDS
                     last = line["id"]
                     yield line
-            on_break("The stream ended; connecting again.")
+            says = "The stream ended; connecting again."
         except Unreachable as error:
             if not has_connected:
                 raise
-            on_break(f"{error.title}; trying again.")
+            says = f"{error.title}; trying again."
+        if says != told:  # an outage is told once, not at each attempt
+            on_break(says)
+            told = says
         if pause(seconds):
             return
         seconds = min(seconds * 2, LONGEST_PAUSE_SECONDS)

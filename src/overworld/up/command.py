@@ -79,7 +79,10 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
                 roles.create_task(monitor, name="monitor")
                 roles.create_task(_tell_when_ready(settings, stop), name="ready message")
             if not stop_games and (running := count_running(engine)):
-                click.echo(f"Games that keep running: {running}. The next `overworld up` finds them again.")
+                click.echo(
+                    f"Games that keep running: {running}. The next `overworld up` finds them again; "
+                    "one with --stop-games ends them with it."
+                )
 
 
 def _release_leases_of_the_dead(database: Database, settings: Settings) -> None:

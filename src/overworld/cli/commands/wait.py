@@ -40,8 +40,10 @@ def wait(
         reached = wait_for_state(session, found, state, timeout)
         if session.as_json:
             print_json(reached)
-        else:
+        elif reached["state"] == "running":
             print_connection(reached)
+        else:
+            print_line(f"{reached['name']} is {reached['state']}.")
         return
     newest = next(session.api.pages(api_path("operations"), {"server": found["id"]}, limit=1), None)
     if newest is None:
