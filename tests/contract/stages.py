@@ -93,12 +93,16 @@ class Stage(ABC):
     def write(self, server_id: ServerId, count: int) -> None:
         """Let the running game write that many lines: ``line 0``, ``line 1``, …"""
 
+    async def until_process(self, engine: Engine, server_id: ServerId) -> None:
+        """Wait until the game's own process runs, where *starting* comes before that."""
+        return
+
     @abstractmethod
-    def lose_world(self, server_id: ServerId) -> None:
+    async def lose_world(self, server_id: ServerId) -> None:
         """Take the stopped server's world away, as an unmounted disk does."""
 
     @abstractmethod
-    def bring_world_back(self, server_id: ServerId) -> None:
+    async def bring_world_back(self, server_id: ServerId) -> None:
         """Undo ``lose_world``."""
 
     @abstractmethod
@@ -151,10 +155,10 @@ class MemoryStage(Stage):
         for number in range(count):
             self.world.say(server_id, f"line {number}")
 
-    def lose_world(self, server_id: ServerId) -> None:
+    async def lose_world(self, server_id: ServerId) -> None:
         self.world.machines[server_id].worlds -= {1}
 
-    def bring_world_back(self, server_id: ServerId) -> None:
+    async def bring_world_back(self, server_id: ServerId) -> None:
         self.world.machines[server_id].worlds |= {1}
 
     def end_all(self) -> None:
@@ -189,10 +193,10 @@ class LocalStage(Stage):
     def write(self, server_id: ServerId, count: int) -> None:
         self.console().send(server_id, f"write {count}")
 
-    def lose_world(self, server_id: ServerId) -> None:
+    async def lose_world(self, server_id: ServerId) -> None:
         (self.folder / server_id / "world").rename(self.folder / server_id / "elsewhere")
 
-    def bring_world_back(self, server_id: ServerId) -> None:
+    async def bring_world_back(self, server_id: ServerId) -> None:
         (self.folder / server_id / "elsewhere").rename(self.folder / server_id / "world")
 
     def end_all(self) -> None:

@@ -90,13 +90,13 @@ async def test_a_world_that_was_seen_is_never_made_anew(stage: Stage) -> None:
     want = stage.want(running=False)
     launch = stage.launch(engine, want, "good")
     await engine.apply(want, launch)
-    stage.lose_world(want.server_id)
+    await stage.lose_world(want.server_id)
     again = replace(want, running=True, may_make_world=False)
     with pytest.raises(EngineRefused) as refused:
         await engine.apply(again, launch)
     assert refused.value.reason == Reason.WORLD_MISSING
     assert process_of(engine, want) is None
-    stage.bring_world_back(want.server_id)
+    await stage.bring_world_back(want.server_id)
     await engine.apply(again, launch)
     await reaches(engine, want, Phase.READY)
 
@@ -174,6 +174,7 @@ async def test_a_stop_while_starting_stops(stage: Stage) -> None:
     launch = stage.launch(engine, want, "never-ready")
     await engine.apply(want, launch)
     await reaches(engine, want, Phase.STARTING)
+    await stage.until_process(engine, want.server_id)
     await engine.apply(replace(want, running=False), launch)
     await reaches(engine, want, Phase.STOPPED)
     assert last_exit(engine, want).asked

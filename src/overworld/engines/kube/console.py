@@ -166,8 +166,9 @@ class KubeConsole:
 def _await_end(socket: WebSocketSession) -> None:
     """Until the other end says how it went. Raises Conflict if it failed."""
     try:
-        while message := socket.receive_bytes(timeout=TIMEOUT_SECONDS):
-            if message[0] == ERROR:
+        while True:
+            message = socket.receive_bytes(timeout=TIMEOUT_SECONDS)
+            if message[:1] == bytes((ERROR,)) and len(message) > 1:  # each channel opens with an empty message
                 failure = msgspec.json.decode(message[1:], type=Failure)
                 if failure.status == "Failure":
                     raise Conflict(f"The command was not sent: {failure.message}")

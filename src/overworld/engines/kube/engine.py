@@ -12,7 +12,6 @@ from weakref import WeakValueDictionary
 import msgspec
 from lightkube import KubeConfig
 
-from overworld.domain.addresses import Address
 from overworld.domain.errors import EngineRefused, EngineUnavailable
 from overworld.domain.games import Protocol
 from overworld.domain.observed import Launch, Layout, Observed, Phase, Removal, Usage, Want
@@ -23,7 +22,14 @@ from overworld.engines.kube.console import Place
 from overworld.engines.kube.launches import LAYOUT
 from overworld.engines.kube.models import Claim, Deployment, Object, Service
 from overworld.engines.kube.names import RENDERED, claim_name
-from overworld.engines.kube.objects import Manifest, render_claim, render_deployment, render_secret, render_service
+from overworld.engines.kube.objects import (
+    LeasedAddress,
+    Manifest,
+    render_claim,
+    render_deployment,
+    render_secret,
+    render_service,
+)
 from overworld.engines.kube.options import KubeOptions
 from overworld.engines.kube.paths import VOLUMES, Paths
 from overworld.engines.kube.recorder import ExitRecorder
@@ -48,7 +54,7 @@ class KubeEngine(Engine):
         config: KubeConfig,
         options: KubeOptions,
         *,
-        address_of: Callable[[ServerId], Address | None] = lambda _: None,
+        address_of: Callable[[ServerId], LeasedAddress | None] = lambda _: None,
         times: WatchTimes | None = None,
     ) -> None:
         self._options = options

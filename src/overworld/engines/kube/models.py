@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 from overworld.engines.kube.names import CONTAINER, SERVER, WORLD_GENERATION
 
@@ -102,7 +102,7 @@ class PodStatus(Struct, frozen=True, rename="camel"):
     phase: str = ""
     reason: str = ""
     message: str = ""
-    host_ip: str = ""
+    host_ip: str = field(default="", name="hostIP")
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from math import ceil
-from typing import Any
+from typing import Any, Protocol
 
-from overworld.domain.addresses import Address
 from overworld.domain.errors import EngineRefused
 from overworld.domain.observed import Launch, Want
 from overworld.engines.kube.launches import (
@@ -24,6 +24,7 @@ from overworld.engines.kube.launches import (
     render_pod_launch,
 )
 from overworld.engines.kube.names import (
+    ADDRESS,
     CONTAINER,
     EXIT_SEEN,
     FILE_KEY_PREFIX,
@@ -40,6 +41,21 @@ from overworld.engines.kube.options import KubeOptions, ServiceType
 
 Manifest = dict[str, Any]
 
+
+class LeasedAddress(Protocol):
+    """What a Service has to know of a server's address. ``ip`` None: the cluster's own balancer chooses one."""
+
+    @property
+    def ip(self) -> str | None:
+        """What players reach, and what the Service's status is compared with."""
+        ...
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """For the Service, all of them always: taking one away later means something to the cloud."""
+        ...
+
+
 USER = 10000
 """Whom games run as in their pods, and who owns their worlds."""
 
@@ -51,8 +67,6 @@ GRACE_MARGIN_SECONDS = 15
 
 PAUSE_AT_MOST_SECONDS = 900
 """How long a container may stay without a started game. Well above the longest pause after a crash."""
-
-AZURE = "service.beta.kubernetes.io/azure-"
 
 
 def render_secret(want: Want, launch: Launch) -> Manifest:
@@ -92,7 +106,7 @@ def render_claim(want: Want, options: KubeOptions) -> Manifest:
     )
 
 
-def render_service(want: Want, options: KubeOptions, address: Address | None) -> Manifest:
+def render_service(want: Want, options: KubeOptions, address: LeasedAddress | None) -> Manifest:
     """How players come in. It stays over stop and start: a load balancer takes 5 to 20 s for every change."""
     service: Manifest = {
         "apiVersion": "v1",
@@ -100,7 +114,7 @@ def render_service(want: Want, options: KubeOptions, address: Address | None) ->
         "metadata": {
             "name": want.server_id,
             "labels": server_labels(want.server_id),
-            "annotations": {} if address is None else _address_annotations(address),
+            "annotations": _address_annotations(address),
         },
         "spec": {
             "type": options.service_type.value,
@@ -122,14 +136,10 @@ def render_service(want: Want, options: KubeOptions, address: Address | None) ->
     return _stamp(service)
 
 
-def _address_annotations(address: Address) -> dict[str, str]:
-    return {
-        f"{AZURE}pip-name": address.public_ip_name,
-        f"{AZURE}dns-label-name": address.dns_label,
-        f"{AZURE}load-balancer-resource-group": address.resource_group,
-        # Read by nothing today: that the IP is static is a property of the IP.
-        f"{AZURE}load-balancer-ip-allocation-method": "static",
-    }
+def _address_annotations(address: LeasedAddress | None) -> dict[str, str]:
+    if address is None:
+        return {}
+    return {**address.annotations, **({ADDRESS: address.ip} if address.ip is not None else {})}
 
 
 def render_deployment(want: Want, launch: Launch, options: KubeOptions) -> Manifest:

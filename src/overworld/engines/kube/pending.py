@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from overworld.engines.kube.models import Claim, Deployment, Pod, Service
+from overworld.engines.kube.names import ADDRESS
 
 IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
@@ -53,16 +54,14 @@ def _say_unscheduled(pod: Pod, claims: Iterable[Claim]) -> str:
     return f"Waiting for a node with room for it. {message}".strip()
 
 
-def say_no_address(service: Service | None, expected_ip: str | None) -> str | None:
-    """Why players cannot come in although the game is ready; None if they can.
-
-    ``expected_ip`` is the leased address: the Service's status may still hold an older one.
-    """
-    if service is None or service.spec.type != "LoadBalancer":
+def say_no_address(service: Service) -> str | None:
+    """Why players cannot come in although the game is ready; None if they can."""
+    if service.spec.type != "LoadBalancer":
         return None
     seen = [ingress.ip or ingress.hostname for ingress in service.status.load_balancer.ingress]
     if not seen:
         return "Waiting for its address: the cloud's load balancer has not given it one yet."
-    if expected_ip is not None and expected_ip not in seen:
-        return f"Waiting for its address {expected_ip}: the load balancer still has {', '.join(seen)}."
+    leased = service.metadata.annotations.get(ADDRESS)
+    if leased is not None and leased not in seen:
+        return f"Waiting for its address {leased}: the load balancer still has {', '.join(seen)}."
     return None

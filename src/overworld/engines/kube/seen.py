@@ -11,7 +11,7 @@ from overworld.domain.observed import Phase, ProcessSeen
 from overworld.engines.kube.exits import Ended, read_end, recall, restarts_of, spec_hash_of
 from overworld.engines.kube.models import Claim, Deployment, Pod, Service
 from overworld.engines.kube.names import RESTARTS, SPEC_HASH
-from overworld.engines.kube.pending import say_pending
+from overworld.engines.kube.pending import say_no_address, say_pending
 
 _BACK_OFF = re.compile(r"back-off (?:(\d+)m)?(?:(\d+)s)? restarting")
 
@@ -82,6 +82,8 @@ def see_process(objects: ServerObjects, wished_at: datetime) -> ProcessSeen | No
             pending=say_pending(deployment, None, objects.claims),
         )
     seen = _see_pod(pod, objects)
+    if seen.phase is Phase.READY:
+        seen = replace(seen, pending=next((say for one in objects.services if (say := say_no_address(one))), None))
     if not objects.is_wanted and pod.metadata.deletion_timestamp is None:  # its end has been asked for just now
         seen = replace(seen, phase=Phase.STOPPING, since=wished_at, next_start_at=None, pending=None)
     if seen.last_exit is None and before is not None:
