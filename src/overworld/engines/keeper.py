@@ -718,6 +718,8 @@ class Keeper:
         left = self.members()
         if left:
             limit_processes(self.launch, "0")
+            if not self.launch["cgroups"] and self.launch["uid"]:
+                kill_user(self.launch["uid"])
         for pid in left:
             self._signal(pid, signal.SIGKILL)
         return left
@@ -947,6 +949,17 @@ def process_uid(pid: int) -> int | None:
             return next((int(line.split()[1]) for line in file if line.startswith(b"Uid:")), None)
     except OSError:
         return None
+
+
+def kill_user(uid: int) -> None:
+    """SIGKILL for all of a user's processes in one moment, in which they cannot fork: only they themselves can ask
+    for that."""
+    if os.fork() == 0:
+        try:
+            os.setresuid(uid, uid, uid)
+            os.kill(-1, signal.SIGKILL)
+        finally:
+            os._exit(0)
 
 
 def cgroup_members(folder: str) -> list[int]:
