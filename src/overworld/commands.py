@@ -137,8 +137,13 @@ def db_status() -> None:
         url = wiring.database_url(settings)
         where = f"embedded, in {settings.data_folder / 'postgres'}" if settings.runs_embedded_database else "by URL"
         click.echo(f"database  {where}")
-        click.echo(f"revision  {schema.current_revision(url) or 'none'}")
-        click.echo(f"schema    {'current' if schema.is_current(url) else 'NOT current: run `overworld db upgrade`'}")
+        revision = schema.current_revision(url)
+        click.echo(f"revision  {revision or 'none'}")
+        if schema.is_newer(revision):
+            says = "of a NEWER Overworld: run that version"
+        else:
+            says = "current" if revision == schema.NEWEST else "NOT current: run `overworld db upgrade`"
+        click.echo(f"schema    {says}")
 
     _with_postgres(settings, look)
 

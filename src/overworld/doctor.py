@@ -72,8 +72,11 @@ def _database(settings: Settings) -> Finding:
         return Finding(Severity.WARNING, "there is none here yet", "`overworld up` makes it")
     try:
         url = wiring.database_url(settings)
-        if schema.is_current(url):
+        revision = schema.current_revision(url)
+        if revision == schema.NEWEST:
             return Finding(Severity.OK, "answers, and its schema is current")
+        if schema.is_newer(revision):
+            return Finding(Severity.BAD, "its schema is of a newer Overworld", "run that version here")
         return Finding(Severity.BAD, "its schema is not the one of this version", "run `overworld db upgrade`")
     except OverworldError as error:
         mend = (

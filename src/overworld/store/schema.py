@@ -31,13 +31,19 @@ def upgrade(url: str, revision: str = NEWEST) -> None:
     """Bring the schema to the newest revision (or an earlier one, for tests). Safe to repeat, and to be called by
     several processes at once: one works, the others wait. All or nothing.
 
-    Raises ``Unavailable`` if PostgreSQL is older than 15 or does not answer, or if a table stays locked for more than
-    5 s (then nothing was changed: try again).
+    Raises ``Unavailable`` if PostgreSQL is older than 15 or does not answer, if a table stays locked for more than
+    5 s (then nothing was changed: try again), or if the schema is of a newer Overworld.
     """
     with translated_errors(), _connect(url) as connection:
         _check_version(connection)
-        if _read_revision(connection) == revision:
+        found = _read_revision(connection)
+        if found == revision:
             return
+        if is_newer(found):
+            raise Unavailable(
+                f"The database's schema is of a newer Overworld (revision {found}; this one knows {NEWEST}). "
+                "Run that version again, or restore a backup from before it."
+            )
         # Held by the session, so that a revision may commit in between; ends with the connection. Waiting for it
         # must not run into the lock time-out: another process may be at work for minutes.
         connection.execute(text("SET lock_timeout = 0"))
@@ -59,6 +65,11 @@ def current_revision(url: str) -> str | None:
 def is_current(url: str) -> bool:
     """Whether the schema is the one that this program is made for."""
     return current_revision(url) == NEWEST
+
+
+def is_newer(revision: str | None) -> bool:
+    """Whether a newer program than this one made the schema: revisions are numbers of one width."""
+    return revision is not None and revision > NEWEST
 
 
 def _read_revision(connection: sqlalchemy.Connection) -> str | None:

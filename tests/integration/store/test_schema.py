@@ -90,6 +90,16 @@ def test_upgrading_twice_changes_nothing(database_url: str) -> None:
     assert describe(database_url) == before
 
 
+def test_the_schema_of_a_newer_program_is_left_alone(empty_database_url: str) -> None:
+    """Somebody went back to an older version: it says so rather than break what it does not know."""
+    schema.upgrade(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Unavailable, match="newer Overworld"):
+        schema.upgrade(empty_database_url)
+    assert schema.current_revision(empty_database_url) == "9999"
+
+
 def test_several_upgrades_at_once_are_one(empty_url: str) -> None:
     """Five processes start at the same time on an empty database: all succeed, one works."""
     with ThreadPoolExecutor(5) as pool:
