@@ -103,7 +103,8 @@ class Folders:
         _own_folder(self.world(server_id, generation), 0o700, user)
         _own_folder(self.config(server_id), inner, User(0, user.gid) if user is not None else None)
         _own_folder(self.run(server_id), 0o700)
-        self._write_files(server_id, user, files)
+        with _alone_in(self.run(server_id)):  # two engines at once would move each other's files away
+            self._write_files(server_id, user, files)
 
     def _write_files(self, server_id: ServerId, user: User | None, files: Mapping[str, str]) -> None:
         folder = self.config(server_id)
@@ -170,6 +171,17 @@ def keeper_lock(run: Path, *, needed: bool) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder that no game can open: else a game could hold it for ever."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _own_folder(path: Path, mode: int, user: User | None = None) -> None:
