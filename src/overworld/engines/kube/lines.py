@@ -30,7 +30,9 @@ def parse_line(raw: str, ids: Ids) -> Line | None:
     if nanoseconds is None:
         return None
     line_id = ids.next(nanoseconds)
-    return Line(id=str(line_id), at=datetime.fromtimestamp(line_id / _NANOSECONDS, UTC), text=text)
+    seconds, rest = divmod(line_id, _NANOSECONDS)
+    at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+    return Line(id=str(line_id), at=at, text=text)
 
 
 def _parse_time(stamp: str) -> int | None:
