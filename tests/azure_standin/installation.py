@@ -52,6 +52,8 @@ class Deadly(AioHttpTransport):  # type: ignore[misc] # found by name at run tim
             raise Killed
         answer = await super().send(request, **config)
         if self.sent == self._at:
+            internal = getattr(answer, "internal_response", None) or answer._internal_response
+            internal.close()  # a dead process has no open sockets
             raise Killed
         return answer
 
@@ -73,7 +75,7 @@ class AzureStage:
         """A new client: what a new process would have."""
         return AzureCloud(
             replace(PLACE, **place),  # type: ignore[arg-type]
-            sign_in(self.identity, self.endpoints),
+            sign_in(self.identity, self.endpoints, patience),
             endpoints=self.endpoints,
             patience=patience,
             transport=transport,

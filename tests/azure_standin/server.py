@@ -77,6 +77,8 @@ class AzureStandIn:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet, sent at once: else each answer waits 40 ms for an acknowledgement
+    disable_nagle_algorithm = True
     standin: AzureStandIn
 
     def log_message(self, format: str, *args: object) -> None:

@@ -30,8 +30,8 @@ def as_cloud_error(error: AzureError, doing: str) -> CloudError:
 
     The detail names Azure's code, not its text (that names subscriptions); the log has both.
     """
-    if isinstance(error, ClientAuthenticationError) and getattr(error.response, "status_code", None) is None:
-        return _no_token(error, doing)
+    if isinstance(error, ClientAuthenticationError) and not _is_storages(error) and not _passes(error.status_code or 0):
+        return no_token(error, doing)
     if isinstance(error, HttpResponseError):
         return _from_answer(error, doing)
     if isinstance(error, ServiceRequestError | ServiceResponseError | IncompleteReadError):
@@ -41,12 +41,23 @@ def as_cloud_error(error: AzureError, doing: str) -> CloudError:
     return CloudUnavailable(f"The request to {doing} failed inside Azure's library: {type(error).__name__}.")
 
 
-def _no_token(error: AzureError, doing: str) -> CloudError:
+def _is_storages(error: HttpResponseError) -> bool:
+    """Whether the storage account said no. The class alone does not tell: Entra's refusal of a token has it too."""
+    return hasattr(error, "error_code")
+
+
+def _passes(status: int) -> bool:
+    """Whether a status is about the moment, not about the request."""
+    return status in {408, 429} or status >= 500
+
+
+def no_token(error: Exception, doing: str) -> CloudError:
+    """The error to raise if Overworld cannot sign in: Entra refuses, or the token to show it is not there."""
     log.warning("no token from entra", doing=doing, error=str(error))
     return CloudRefused(
         "NotSignedIn",
-        f"Entra ID gave no token to {doing}: check the workload identity (client id, tenant, the service account's "
-        "federated credential, the mounted token file).",
+        f"No token could be had from Entra ID to {doing}: check the workload identity (client id, tenant, the service "
+        "account's federated credential, the mounted token file).",
         retry_after=timedelta(minutes=1),
     )
 
@@ -68,7 +79,8 @@ def _from_answer(error: HttpResponseError, doing: str) -> CloudError:
         )
     if code in STILL_USED:
         return CloudUnavailable(f"Something still uses it: cannot {doing} yet ({code}).")
-    if status == 429 or status >= 500 or status == 408 or code in BUSY:
+    # Below 400: the request was fine, but the operation that it began failed for a reason that is none of the above.
+    if status < 400 or _passes(status) or code in BUSY:
         return CloudUnavailable(f"Azure cannot {doing} now ({status} {code}).", retry_after=retry_after_of(error))
     return CloudRefused(*_mendable(status, code, doing))
 

@@ -11,7 +11,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError
 from azure.core.pipeline.transport import AioHttpTransport
 
-from overworld.cloud.azure.answers import as_cloud_error
+from overworld.cloud.azure.answers import as_cloud_error, no_token
 from overworld.cloud.azure.arm import NETWORK_VERSION, STORAGE_VERSION, Arm, Transport
 from overworld.cloud.azure.files import Files, ShareMissing
 from overworld.cloud.azure.place import ORPHAN_TAG, AzurePlace, Endpoints, Patience
@@ -200,6 +200,8 @@ class AzureCloud(Cloud):
             raise CloudUnavailable(f"Azure did not {doing} within {seconds:g} s; it is tried again.") from error
         except AzureError as error:
             raise as_cloud_error(error, doing) from error
+        except OSError as error:  # not the network (that is an AzureError): the identity's token file cannot be read
+            raise no_token(error, doing) from error
         except ExceptionGroup as group:  # files are deleted side by side: the first that failed says why
             first = group.exceptions[0]
             if isinstance(first, AzureError):
