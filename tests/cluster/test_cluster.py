@@ -16,6 +16,11 @@ from cluster.harness.names import RUN_FOLDER
 from waiting import wait_until
 
 UDP, TCP = socket.SOCK_DGRAM, socket.SOCK_STREAM
+ON_PAPER = {
+    "nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["node-1", "node-2"]}]}
+    ]
+}
 
 
 @pytest.fixture
@@ -188,3 +193,44 @@ def test_nothing_is_built_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     assert Path(programs.build()["kubelet"]).is_file()
     assert time.monotonic() - began < 2
+
+
+def test_pods_on_paper_run_in_numbers(games: Cluster) -> None:
+    """Fake nodes of kwok take pods that tolerate them and call them ready, for benchmarks."""
+    games.add_fake_nodes(3)
+    many = echoes.deployment("many")
+    many["spec"]["replicas"] = 50
+    pod = many["spec"]["template"]["spec"]
+    pod["tolerations"].append({"key": "fake", "operator": "Exists"})
+    pod["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": ON_PAPER}}
+    echoes.apply(games, many)
+    ready = (
+        "--namespace",
+        echoes.NAMESPACE,
+        "get",
+        "deployment",
+        "many",
+        "--output",
+        "jsonpath={.status.readyReplicas}",
+    )
+    wait_until(lambda: games.kubectl(*ready) == "50", 30, "50 pods are ready")
+    games.kubectl("delete", "deployment", "many", "--namespace", echoes.NAMESPACE, "--cascade=foreground")
+    games.kubectl("delete", "node", "fake-1", "fake-2", "fake-3")
+
+
+def test_an_image_that_does_not_exist_is_told_at_once(games: Cluster) -> None:
+    """No registry is reached from a node: the pod waits with ErrImagePull or ImagePullBackOff within seconds."""
+    wrong = echoes.deployment("wrong")
+    wrong["spec"]["template"]["spec"]["containers"][0]["image"] = "gameregistry.azurecr.io/nobody:1"
+    echoes.apply(games, wrong)
+    path = "jsonpath={.items[*].status.containerStatuses[*].state.waiting.reason}"
+    reason = ("--namespace", echoes.NAMESPACE, "get", "pods", "--selector", "server=wrong", "--output", path)
+    wait_until(lambda: "ImagePull" in games.kubectl(*reason), 10, "the pod says that it has no image")
+
+
+def test_logs_and_usage_come_through_the_kubelet(games: Cluster) -> None:
+    """Logs of a pod and its memory, as the API server fetches them from the kubelet."""
+    serve(games, "seen", node="node-1")
+    assert "listening" in games.kubectl("--namespace", echoes.NAMESPACE, "logs", "deployment/seen")
+    metrics = ("get", "--raw", "/api/v1/nodes/node-1/proxy/metrics/resource")
+    wait_until(lambda: 'pod="seen-' in games.kubectl(*metrics), 20, "the kubelet tells the pod's memory")

@@ -23,6 +23,7 @@ from cluster.harness.cloud_controller import CloudController
 from cluster.harness.cloud_settings import CloudSettings
 from cluster.harness.commands import run
 from cluster.harness.control_plane import ControlPlane
+from cluster.harness.fake_nodes import render_fake_nodes, start_kwok
 from cluster.harness.images import write_images
 from cluster.harness.leftovers import Undertaker, only_cluster, remove_leftovers
 from cluster.harness.machines import create_network
@@ -137,6 +138,13 @@ class Cluster:
         """Boot a killed node again, as a machine that comes back empty of containers; waits until it is Ready."""
         self._boot(self.nodes[name])
         self.await_nodes()
+
+    def add_fake_nodes(self, count: int) -> None:
+        """Add ``fake-1`` to ``fake-<count>``, where pods run on paper; waits until Ready. Once a cluster."""
+        start_kwok(self.control_plane.machine, self.kubeconfig)
+        self.kubectl("apply", "--server-side", "-f", "-", stdin=render_fake_nodes(count))
+        wanted = {f"fake-{number}" for number in range(1, count + 1)}
+        wait_until(lambda: wanted <= self.ready_nodes(), NODES_READY_WITHIN_SECONDS, f"{count} fake nodes are Ready")
 
     def stop_apiserver(self) -> None:
         """No API server until :meth:`start_apiserver`."""

@@ -58,7 +58,7 @@ class Machine:
         )
 
     def start(self) -> None:
-        """Boot: namespaces, private folders, an address on the bridge. Raises CommandFailed."""
+        """Boot: namespaces, private folders, an address on the bridge, no names from outside. Raises CommandFailed."""
         self._first.start()
         unshare = psutil.Process(self._first.pid)
         self._inside = wait_until(lambda: self._find_first(unshare), 10, f"the first process of {self.name} runs")
@@ -70,6 +70,11 @@ class Machine:
         script = "set -eu\nmount --make-rshared /\n"
         script += "".join(f"mkdir -p {folder}; mount -t tmpfs tmpfs {folder}\n" for folder in _PRIVATE_FOLDERS)
         script += f"""\
+names=$(readlink -f /etc/resolv.conf)
+mkdir -p "${{names%/*}}"
+[ -e "$names" ] || : >"$names"
+echo nameserver 127.0.0.1 >/run/resolv.conf
+mount --bind /run/resolv.conf "$names"
 ip link set lo up
 ip address add {self.address}/{MACHINE_PREFIX_LENGTH} dev eth0
 ip link set eth0 up

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent.parent / "programs"
@@ -31,12 +31,16 @@ class BuildFailed(Exception):
 
 @dataclass(frozen=True)
 class Module:
-    """One Go module below ``tests/cluster/programs`` and the programs that are built from it, by name."""
+    """One Go module below ``tests/cluster/programs`` and the programs that are built from it, by name.
+
+    ``texts``: files that are joined from the sources of a module it requires, by name.
+    """
 
     name: str
     packages: Mapping[str, str]
     link_flags: str = ""
     duration: str = "seconds"
+    texts: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
 
 
 SMALL = Module("small", {"pause": "./pause", "echo": "./echo"})
@@ -58,7 +62,21 @@ KUBE = Module(
     f" -X {_VERSION}.gitMinor={KUBERNETES.split('.')[1]}",
     duration="5 to 15 minutes",
 )
-KWOK = Module("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, duration="a minute")
+KWOK_STAGES = "stages.yaml"
+KWOK = Module(
+    "kwok",
+    {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+    duration="a minute",
+    texts={
+        KWOK_STAGES: (
+            "sigs.k8s.io/kwok",
+            tuple(
+                f"kustomize/stage/{name}.yaml"
+                for name in ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-delete")
+            ),
+        )
+    },
+)
 CLUSTER_MODULES = (SMALL, ETCD, KUBE)
 
 
@@ -82,7 +100,7 @@ def build(*modules: Module) -> Programs:
         folder = CACHE / f"{module.name}-{fingerprint(module)}"
         if not folder.is_dir():
             _build_module(module, folder)
-        paths |= {program: folder / program for program in module.packages}
+        paths |= {name: folder / name for name in (*module.packages, *module.texts)}
     return Programs(paths)
 
 
@@ -92,7 +110,9 @@ def fingerprint(module: Module) -> str:
     source = SOURCES / module.name
     for file in sorted(path for path in source.rglob("*") if path.suffix in {".go", ".mod", ".sum"}):
         digest.update(f"{file.relative_to(source)}\n".encode() + file.read_bytes())
-    digest.update(repr((_go_release(), module.link_flags, sorted(module.packages.items()))).encode())
+    digest.update(
+        repr((_go_release(), module.link_flags, sorted(module.packages.items()), sorted(module.texts.items()))).encode()
+    )
     return digest.hexdigest()[:16]
 
 
@@ -110,26 +130,32 @@ def _build_module(module: Module, folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=CACHE))
     try:
         for program, package in module.packages.items():
-            command = ["go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false"]
-            command += ["-ldflags", f"-s -w{module.link_flags}", "-o", str(scratch / program), package]
-            done = subprocess.run(
-                command,
-                cwd=SOURCES / module.name,
-                env={**os.environ, "CGO_ENABLED": "0"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-            )
-            if done.returncode != 0:
-                raise BuildFailed(f"{' '.join(command)}\n" + "\n".join(done.stdout.splitlines()[-20:]))
+            flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w{module.link_flags}"]
+            _go(module, "build", *flags, "-o", str(scratch / program), package)
+        for name, (required, files) in module.texts.items():
+            source = Path(_go(module, "list", "-m", "-f", "{{.Dir}}", required).strip())
+            (scratch / name).write_text("\n---\n".join((source / file).read_text() for file in files))
         scratch.chmod(0o755)
         if not folder.is_dir():
             scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     print(f"cluster: built in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+
+
+def _go(module: Module, *arguments: str) -> str:
+    done = subprocess.run(
+        ["go", *arguments],
+        cwd=SOURCES / module.name,
+        env={**os.environ, "CGO_ENABLED": "0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise BuildFailed(f"go {' '.join(arguments)}\n" + "\n".join(done.stderr.splitlines()[-20:]))
+    return done.stdout
 
 
 if __name__ == "__main__":
