@@ -59,6 +59,7 @@ class AzureStandIn:
     signed_in: bool = False
     tokens: dict[str, str] = field(default_factory=dict)  # token -> audience
     assertions: list[str] = field(default_factory=list)  # what was presented to Entra
+    share_bodies: list[Json] = field(default_factory=list)  # what ARM was told to make a share with
     url: str = ""
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -173,6 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
             ):
                 if segments[7] not in self.standin.accounts:
                     raise Refusal(404, "ResourceNotFound")
+                self.standin.share_bodies.append(body)
                 new = self.standin.shares.make(segments[-1], body["properties"]["shareQuota"])
                 return 201 if new else 200, {"name": segments[-1], "properties": body["properties"]}, {}
         raise Refusal(404, "InvalidResourceType")
@@ -225,6 +227,11 @@ class _Handler(BaseHTTPRequestHandler):
         raise Refusal(400, "UnsupportedHttpVerb")
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # 5 by default: the sixth connection at once would wait a second
+
+
 def _operation_body(operation: Operation) -> Json:
     body: Json = {"status": operation.status}
     if operation.status == "Failed":
@@ -236,8 +243,7 @@ def _operation_body(operation: Operation) -> Json:
 def run_standin(standin: AzureStandIn, tls: ssl.SSLContext | None = None) -> Iterator[AzureStandIn]:
     """The stand-in answers at ``standin.url`` (https with ``tls``) while the block runs."""
     handler = type("Handler", (_Handler,), {"standin": standin})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     standin.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"

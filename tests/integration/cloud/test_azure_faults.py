@@ -76,12 +76,27 @@ async def test_a_short_retry_after_is_waited_for(azure: AzureStage, azure_cloud:
 
 
 async def test_a_long_retry_after_is_handed_on(azure: AzureStage, azure_cloud: AzureCloud) -> None:
-    """429 with five minutes: told at once, with the five minutes, and not asked again meanwhile."""
+    """429 with five minutes: told at once, with the five minutes; meanwhile nobody asks, for other servers neither."""
     azure.standin.faults.append(Fault("PUT", status=429, code="SubscriptionRequestsThrottled", retry_after="300"))
     with pytest.raises(CloudUnavailable) as unavailable:
         await azure_cloud.ensure_address(ID, "my-world")
     assert unavailable.value.retry_after == timedelta(minutes=5)
-    assert len(azure.standin.writes()) == 1
+    asked = len(azure.standin.requests)
+    for call in (azure_cloud.ensure_address("bcdf23456788", "other-world"), azure_cloud.capacity()):
+        with pytest.raises(CloudUnavailable) as unavailable:
+            await call
+        assert unavailable.value.retry_after is not None
+        assert timedelta(minutes=4) < unavailable.value.retry_after <= timedelta(minutes=5)
+    assert len(azure.standin.requests) == asked
+
+
+async def test_an_operation_that_azure_forgot(azure: AzureStage, azure_cloud: AzureCloud) -> None:
+    """An operation's own address can be gone before its resource is ready: a matter of time."""
+    azure.standin.faults.append(Fault("GET", "operations", status=404, code="OperationNotFound"))
+    with pytest.raises(CloudUnavailable, match="OperationNotFound"):
+        await azure_cloud.ensure_address(ID, "my-world")
+    await azure_cloud.ensure_address(ID, "my-world")
+    assert one_ip(azure)
 
 
 @pytest.mark.parametrize("code", ["InternalServerError", "Canceled"])

@@ -14,13 +14,20 @@ from azure.core.exceptions import (
 )
 from structlog import get_logger
 
+from overworld.cloud.azure.arm import Throttled
 from overworld.domain.errors import CloudError, CloudRefused, CloudUnavailable
 
 log = get_logger(__name__)
 
 STILL_USED = frozenset({"PublicIPAddressCannotBeDeleted", "PublicIPAddressInUse", "SharingViolation", "DeletePending"})
 BUSY = frozenset(
-    {"AnotherOperationInProgress", "RetryableError", "OperationNotAllowedInCurrentState", "ShareBeingDeleted"}
+    {
+        "AnotherOperationInProgress",
+        "OperationNotFound",
+        "RetryableError",
+        "OperationNotAllowedInCurrentState",
+        "ShareBeingDeleted",
+    }
 )
 GONE = frozenset({"ResourceGroupNotFound", "SubscriptionNotFound", "ParentResourceNotFound"})
 
@@ -32,6 +39,8 @@ def as_cloud_error(error: AzureError, doing: str) -> CloudError:
     """
     if isinstance(error, ClientAuthenticationError) and not _is_storages(error) and not _passes(error.status_code or 0):
         return no_token(error, doing)
+    if isinstance(error, Throttled):
+        return CloudUnavailable(f"Azure asked for a pause before it will {doing}.", retry_after=error.rest)
     if isinstance(error, HttpResponseError):
         return _from_answer(error, doing)
     if isinstance(error, ServiceRequestError | ServiceResponseError | IncompleteReadError):

@@ -6,10 +6,12 @@ sent from here (docs/decisions/0009).
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from typing import Any, Literal
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import (
     AsyncRetryPolicy,
@@ -35,6 +37,14 @@ STORAGE_VERSION = "2024-01-01"
 Transport = AsyncHttpTransport[Any, Any]
 
 
+class Throttled(AzureError):
+    """ARM asked to be left alone; nothing was sent. ``rest``: how much longer."""
+
+    def __init__(self, rest: timedelta) -> None:
+        super().__init__(f"throttled for another {rest}")
+        self.rest = rest
+
+
 class Retries(AsyncRetryPolicy):  # type: ignore[type-arg]
     """Azure's retries, but for a ``Retry-After`` that is longer than we care to sit and wait."""
 
@@ -56,19 +66,25 @@ class Retries(AsyncRetryPolicy):  # type: ignore[type-arg]
 
 
 class Arm:
-    """Requests to ARM as JSON. Raises Azure's own errors (``AzureError``); paths begin with ``/subscriptions/``."""
+    """Requests to ARM as JSON. Raises Azure's own errors (``AzureError``); paths begin with ``/subscriptions/``.
+
+    ARM counts by subscription: when it throttles one request, all wait, since each that is sent meanwhile makes the
+    pause longer, and the cluster's own controllers share it.
+    """
 
     def __init__(
         self, endpoints: Endpoints, credential: AsyncTokenCredential, patience: Patience, transport: Transport
     ) -> None:
         self._poll_seconds = patience.poll_interval.total_seconds()
+        self._retries = Retries(patience)
+        self._quiet_until = 0.0  # on the event loop's clock
         self._client: AsyncARMPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncARMPipelineClient(
             endpoints.arm,
             policies=[
                 RequestIdPolicy(),
                 UserAgentPolicy(user_agent="overworld", user_agent_overwrite=True),
                 ContentDecodePolicy(),
-                Retries(patience),
+                self._retries,
                 AsyncARMChallengeAuthenticationPolicy(credential, f"{endpoints.audience}/.default"),
             ],
             transport=transport,
@@ -83,7 +99,7 @@ class Arm:
                 return None
             raise
 
-    async def list(self, path: str, version: str) -> list[Json]:
+    async def items(self, path: str, version: str) -> list[Json]:
         """All items of all pages."""
         items: list[Json] = []
         answer = _json(await self._send("GET", path, version))
@@ -114,11 +130,16 @@ class Arm:
     async def _send(
         self, method: str, url: str, version: str | None = None, body: Json | None = None
     ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        now = asyncio.get_running_loop().time()
+        if now < self._quiet_until:
+            raise Throttled(timedelta(seconds=self._quiet_until - now))
         absolute = self._client.format_url(url)
         request = HttpRequest(method, absolute, params={"api-version": version} if version else None, json=body)
         # The flag by which generated clients hand the answer on to the poller; its effect on the type is not declared.
         sent: Any = await self._client.send_request(request, _return_pipeline_response=True)
         answer: PipelineResponse[HttpRequest, AsyncHttpResponse] = sent
+        if answer.http_response.status_code == 429:
+            self._quiet_until = asyncio.get_running_loop().time() + (self._retries.get_retry_after(answer) or 0)
         if answer.http_response.status_code >= 400:
             raise HttpResponseError(response=answer.http_response, error_format=ARMErrorFormat)
         return answer

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError
@@ -13,7 +14,6 @@ from azure.core.pipeline.transport import AioHttpTransport
 
 from overworld.cloud.azure.answers import as_cloud_error, no_token
 from overworld.cloud.azure.arm import NETWORK_VERSION, STORAGE_VERSION, Arm, Transport
-from overworld.cloud.azure.files import Files, ShareMissing
 from overworld.cloud.azure.place import ORPHAN_TAG, AzurePlace, Endpoints, Patience
 from overworld.cloud.azure.public_ip import (
     UNSETTLED,
@@ -30,6 +30,9 @@ from overworld.cloud.base import Address, AddressSeen, Cloud, Folder
 from overworld.cloud.capacity import AddressQuota, Capacity
 from overworld.domain.errors import CloudRefused, CloudUnavailable
 from overworld.domain.servers import ServerId
+
+if TYPE_CHECKING:
+    from overworld.cloud.azure.files import Files
 
 # Every quota that a Standard, static IPv4 address counts against, by the names that the usages list has for them.
 QUOTAS = frozenset({"PublicIPAddresses", "StaticPublicIPAddresses", "IPv4StandardSkuPublicIpAddresses"})
@@ -96,7 +99,7 @@ class AzureCloud(Cloud):
     async def addresses(self) -> tuple[AddressSeen, ...]:
         """All pages of the resource group, those of this installation picked out."""
         async with self._bounded(f"list the public IPs of {self._place.resource_group}"):
-            listed = await self._arm.list(self._place.addresses_path, NETWORK_VERSION)
+            listed = await self._arm.items(self._place.addresses_path, NETWORK_VERSION)
         found = [address_seen(one, self._place) for one in listed]
         return tuple(sorted((one for one in found if one is not None), key=lambda one: one.resource))
 
@@ -117,7 +120,7 @@ class AzureCloud(Cloud):
     async def capacity(self) -> Capacity:
         """The region's usages, and the balancer's rules of one node."""
         async with self._bounded(f"read the network quotas of {self._place.region}"):
-            usages = await self._arm.list(self._place.usages_path, NETWORK_VERSION)
+            usages = await self._arm.items(self._place.usages_path, NETWORK_VERSION)
         quotas = [
             AddressQuota(
                 place=self._place.region,
@@ -136,12 +139,11 @@ class AzureCloud(Cloud):
         files = self._open_files()
         place = self._place
         async with self._bounded(f"make the folder {server_id} in the share {place.share}"):
-            try:
-                await files.make_folder(server_id)
-            except ShareMissing:
+            if not await files.make_folder(server_id):
                 body: Json = {"properties": {"shareQuota": place.share_gib, "enabledProtocols": "SMB"}}
                 await self._arm.write("PUT", place.share_path, STORAGE_VERSION, body)
-                await files.make_folder(server_id)
+                if not await files.make_folder(server_id):
+                    raise CloudUnavailable(f"The share {place.share} was made and is not there yet.")
         return Folder(
             server_id=server_id,
             driver=DRIVER,
@@ -177,6 +179,8 @@ class AzureCloud(Cloud):
                 retry_after=None,
             )
         if self._files is None:
+            from overworld.cloud.azure.files import Files  # noqa: PLC0415 - 18 MiB that only shares need
+
             url = self._endpoints.storage.format(account=account)
             self._files = Files(url, self._place.share, self._credential, self._patience, self._transport)
         return self._files

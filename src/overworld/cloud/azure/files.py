@@ -15,12 +15,8 @@ from overworld.cloud.azure.place import Patience
 AT_ONCE = 16  # files deleted at a time: one takes about 20 ms
 
 
-class ShareMissing(Exception):
-    """The share itself is not there."""
-
-
 class Files:
-    """One share. Raises Azure's own errors, and ``ShareMissing``.
+    """One share. Raises Azure's own errors.
 
     Signs in with the same identity as everything else (``token_intent=backup``: the role must be Storage File Data
     Privileged Contributor), so that no account key is ever read.
@@ -42,15 +38,16 @@ class Files:
             random_jitter_range=pause,
         )
 
-    async def make_folder(self, name: str) -> None:
-        """The folder exists."""
+    async def make_folder(self, name: str) -> bool:
+        """The folder exists; returns False if there is no share to make it in."""
         try:
             await self._share.get_directory_client(name).create_directory()
         except ResourceExistsError as error:
             if code_of(error) != "ResourceAlreadyExists":  # the same class for a share that is being deleted
                 raise
-        except ResourceNotFoundError as error:
-            raise ShareMissing from error
+        except ResourceNotFoundError:
+            return False
+        return True
 
     async def remove_folder(self, name: str) -> None:
         """The folder and all in it are gone."""
