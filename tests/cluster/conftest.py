@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -11,6 +11,7 @@ collect_ignore_glob = [] if os.environ.get("OVERWORLD_TEST_CLUSTER") == "1" else
 
 if not collect_ignore_glob:
     from cluster.harness.cluster import Cluster
+    from cluster.kube_stage import KubeStage, prepare_cluster
 
     def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         """What starts clusters of its own comes before the cluster that everybody shares: one fits on a machine."""
@@ -21,3 +22,16 @@ if not collect_ignore_glob:
         """A running cluster of two nodes; a test that kills something brings it back."""
         with Cluster() as running:
             yield running
+
+    @pytest.fixture(scope="session")
+    def prepared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+        """The cluster with all that the stages need."""
+        prepare_cluster(cluster, tmp_path_factory.mktemp("images") / "scripted.tar")
+        return cluster
+
+    @pytest.fixture
+    async def stage(prepared: Cluster) -> AsyncIterator[KubeStage]:
+        """A namespace of the test's own."""
+        stage = KubeStage(prepared)
+        yield stage
+        await stage.leave()
