@@ -65,7 +65,8 @@ def refuse_unfit(seen: Json, place: AzurePlace) -> None:
     """Returns None if the public IP is of the kind that is wanted. Raises ``CloudRefused`` (``AddressUnfit``) if not:
     mending it would be another IP, and the IP is the promise."""
     properties = seen["properties"]
-    kind = (seen["sku"]["name"], properties["publicIPAllocationMethod"], properties["publicIPAddressVersion"])
+    version = properties.get("publicIPAddressVersion", "IPv4")
+    kind = (seen["sku"]["name"], properties["publicIPAllocationMethod"], version)
     if kind != ("Standard", "Static", "IPv4"):
         raise CloudRefused(
             "AddressUnfit",
