@@ -17,16 +17,16 @@ from contract.test_engine import last_exit, reaches, started
 from overworld.domain.errors import EngineRefused, EngineUnavailable
 from overworld.domain.observed import Launch, Phase, Removal, Want
 from overworld.engines.local.cgroups import Cgroups, find_cgroups
-from overworld.engines.local.folders import user_of
+from overworld.engines.local.users import BLOCK, Users
 from waiting import eventually
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give servers users of their own")
 with_cgroups = pytest.mark.skipif(find_cgroups().memory is None, reason="this machine lets us make no cgroups")
 
 
-def run_as(want: Want, *command: str) -> subprocess.CompletedProcess[str]:
+def run_as(local: LocalStage, want: Want, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command as that server's user."""
-    user = user_of(want.number)
+    user = Users(local.folder).of(want.number)
     assert user is not None
     return subprocess.run(
         command, user=user.uid, group=user.gid, extra_groups=[], capture_output=True, text=True, check=False, cwd="/"
@@ -42,7 +42,7 @@ async def test_a_game_has_no_rights_but_its_own(local: LocalStage) -> None:
     await engine.apply(want, launch)
     await reaches(engine, want, Phase.READY)
     game = local.games()[0]
-    user = user_of(want.number)
+    user = Users(local.folder).of(want.number)
     assert user is not None
     assert set(game.uids()) == {user.uid}
     assert set(game.gids()) == {user.gid}
@@ -72,13 +72,13 @@ async def test_neighbours_cannot_read_each_other(local: LocalStage) -> None:
     layout = engine.layout(mine.server_id, 1)
     run = local.folder / mine.server_id / "run"
     for folder in (layout.world, layout.config, str(run)):
-        assert run_as(other, "ls", folder).returncode != 0, folder
-    assert run_as(mine, "ls", layout.world).returncode == 0
-    assert run_as(mine, "cat", f"{layout.config}/game.py").returncode == 0
-    assert run_as(mine, "touch", f"{layout.config}/mine").returncode != 0
-    assert run_as(mine, "sh", "-c", f"echo > {layout.config}/game.py").returncode != 0
-    assert run_as(mine, "ls", str(run)).returncode != 0
-    assert run_as(mine, "ls", str(local.folder)).returncode != 0
+        assert run_as(local, other, "ls", folder).returncode != 0, folder
+    assert run_as(local, mine, "ls", layout.world).returncode == 0
+    assert run_as(local, mine, "cat", f"{layout.config}/game.py").returncode == 0
+    assert run_as(local, mine, "touch", f"{layout.config}/mine").returncode != 0
+    assert run_as(local, mine, "sh", "-c", f"echo > {layout.config}/game.py").returncode != 0
+    assert run_as(local, mine, "ls", str(run)).returncode != 0
+    assert run_as(local, mine, "ls", str(local.folder)).returncode != 0
 
 
 @with_cgroups
@@ -124,9 +124,8 @@ async def test_a_fork_bomb_ends(local: LocalStage, monkeypatch: pytest.MonkeyPat
     if not has_cgroups:
         monkeypatch.setattr("overworld.engines.local.engine.find_cgroups", Cgroups)
     engine = await local.engine()
-    # Without cgroups it ends by its user, who must be no other game's on this machine.
-    want = replace(local.want(), memory_mib=2048, number=1_000_000)
-    user = user_of(want.number)
+    want = replace(local.want(), memory_mib=2048)
+    user = Users(local.folder).of(want.number)
     assert user is not None
     bomb = (
         "import os, signal\nsignal.signal(15, signal.SIG_IGN)\nprint('ready to play', flush=True)\n"
@@ -191,7 +190,7 @@ async def logging_server(local: LocalStage, trick: str) -> tuple[Want, Launch]:
     world = Path(engine.layout(want.server_id, 1).world)
     subprocess.run(["sh", "-c", trick], cwd=world, check=True)
     if os.geteuid() == 0:
-        user = user_of(want.number)
+        user = Users(local.folder).of(want.number)
         assert user is not None
         for path in world.rglob("*"):
             os.chown(path, user.uid, user.gid, follow_symlinks=False)
@@ -349,3 +348,16 @@ async def test_without_cgroups_limits_and_ends_still_hold(local: LocalStage, mon
     local.keepers()[0].kill()
     await reaches(engine, want, Phase.STOPPED)
     assert not local.games()
+
+
+@as_root
+def test_two_installations_have_no_user_in_common(tmp_path: Path) -> None:
+    """Each has a block of its own, which it finds again, also when two engines look at once."""
+    blocks = set()
+    for number in range(20):
+        first, again = Users(tmp_path / str(number)).of(1), Users(tmp_path / str(number)).of(1)
+        assert first == again
+        assert first is not None
+        assert first.uid > 1_879_048_192
+        blocks.add(first.uid // BLOCK)
+    assert len(blocks) > 15  # by chance all 20, but for 1 time in 14

@@ -14,7 +14,7 @@ import psutil
 from overworld.domain.errors import EngineRefused, EngineUnavailable
 from overworld.domain.games import Protocol
 from overworld.domain.servers import Endpoint
-from overworld.engines.local.folders import User
+from overworld.engines.local.users import User
 
 LEAST_FREE_MIB = 64
 

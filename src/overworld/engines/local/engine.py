@@ -23,12 +23,13 @@ from overworld.engines import keeper
 from overworld.engines.base import Engine, Wake
 from overworld.engines.local.cgroups import Cgroups, find_cgroups
 from overworld.engines.local.checks import can_listen, check_disk, check_ports, check_reachable, engine_errors
-from overworld.engines.local.folders import Folders, keeper_lock, user_of
+from overworld.engines.local.folders import Folders, keeper_lock
 from overworld.engines.local.launches import render_keeper_launch
 from overworld.engines.local.link import KeeperLink
 from overworld.engines.local.seen import KeeperState, read_keeper_state
 from overworld.engines.local.spawn import start_keeper, start_recovery
 from overworld.engines.local.usage import DiskUsage, measure_processes
+from overworld.engines.local.users import Users
 
 T = TypeVar("T")
 
@@ -76,6 +77,7 @@ class LocalEngine(Engine):
 
     def __init__(self, folder: Path) -> None:
         self._folders = Folders(folder.absolute())
+        self._users = Users(folder.absolute())
         self._records: dict[ServerId, _Record] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
@@ -208,12 +210,12 @@ class LocalEngine(Engine):
         if want.running:
             self._folders.root.mkdir(parents=True, exist_ok=True)
             check_disk(self._folders.root)
-        user = user_of(want.number)
+        user = self._users.of(want.number)
         self._folders.prepare(want.server_id, want.world_generation, user, launch.files)
         return self._folders.world_generations(want.server_id)
 
     def _start(self, want: Want, launch: Launch) -> int:
-        user = user_of(want.number)
+        user = self._users.of(want.number)
         check_reachable(self._folders.root, user)
         cgroups = self._cgroups.of_server(f"overworld-{self._name}-{want.server_id}", want.memory_mib)
         layout = self._folders.layout(want.server_id, want.world_generation)

@@ -14,33 +14,15 @@ import stat
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from overworld.domain.errors import EngineRefused, EngineUnavailable
 from overworld.domain.observed import Layout
 from overworld.domain.servers import ServerId
-
-FIRST_UID = 200000
-"""A server's user is FIRST_UID + its number: never used again, in no passwd file, nobody's but the game's."""
+from overworld.engines.local.users import User
 
 _SERVER_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Who a game runs as: numbers of a user and a group that exist for this one server only."""
-
-    uid: int
-    gid: int
-
-
-def user_of(number: int) -> User | None:
-    """The user of the server with that number; None where Overworld is not root: games then run as its own user."""
-    if os.geteuid() != 0:
-        return None
-    return User(FIRST_UID + number, FIRST_UID + number)
 
 
 class Folders:

@@ -10,7 +10,7 @@ from typing import Any
 from overworld.domain.errors import EngineRefused
 from overworld.domain.observed import RESTART_BACKOFF, Launch, Layout, Want
 from overworld.engines.local.cgroups import PROCESSES
-from overworld.engines.local.folders import User
+from overworld.engines.local.users import User
 
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
 HEALTHY_SECONDS = 600.0
