@@ -109,6 +109,8 @@ def _see_running(subject: Subject, process: ProcessSeen, now: datetime) -> Seen:
         is_memory = process.last_exit is not None and process.last_exit.out_of_memory
         reason = Reason.OUT_OF_MEMORY if is_memory else Reason.CRASHED
         return Seen(Truth.FALSE, reason, say_crash(process, memory_mib=subject.server.memory_mib))
+    if process.pending is not None:
+        return Seen(Truth.FALSE, Reason.STARTING, process.pending)
     if process.phase is Phase.READY:
         return Seen(Truth.TRUE, Reason.ANSWERING, "The game said that players can join.")
     started = f"The game was started at {say_time(process.since)}"

@@ -90,11 +90,9 @@ class Pod:
         return told
 
     def phase(self) -> str:
-        """What its keeper last wrote."""
-        try:
-            return str(json.loads((self.folder / "state.json").read_text())["phase"])
-        except FileNotFoundError:
-            return ""
+        """What the keeper of its newest container last wrote."""
+        state = json.loads((self.folder / "state.json").read_text())
+        return str(state["phase"]) if state["keeper_pid"] == self._processes[-1].pid else ""
 
     def end(self) -> None:
         """End everything."""

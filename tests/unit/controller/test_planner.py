@@ -135,6 +135,14 @@ def test_ready(server: Server, observed: Observed, truth: Truth, reason: Reason)
     assert ready.message.endswith(".")
 
 
+@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.READY])
+def test_what_is_waited_for_besides_the_game_is_told_in_its_words(phase: Phase) -> None:
+    """A node, a volume, an image; or, for a game that is ready already, its address. Never as being slow."""
+    says = "Waiting for a node with room for it."
+    ready = condition(decide(RUNNING, see(phase, since=NOW - timedelta(hours=1), pending=says)), ConditionType.READY)
+    assert (ready.status, ready.reason, ready.message) == (Truth.FALSE, Reason.STARTING, says)
+
+
 def test_a_crash_is_told_with_its_last_words_and_its_next_start() -> None:
     """Exit status, last line without control characters, and when it is tried again; never the time that is left."""
     observed = see(Phase.WAITING, last_exit=CRASH, crashes=3, next_start_at=NOW + timedelta(seconds=5))
