@@ -6,17 +6,22 @@ import asyncio
 import signal
 
 from overworld import wiring
+from overworld.domain.errors import Unavailable
 from overworld.settings import Settings
+from overworld.store import schema
 from overworld.telemetry import serve_metrics
 
 
 async def run_role(name: str, settings: Settings) -> None:
-    """Run the controller or the monitor until SIGINT or SIGTERM, on a database whose schema is already current."""
+    """Run the controller or the monitor until SIGINT or SIGTERM. Raises Unavailable if the database does not answer or
+    its schema is not the one of this version."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     catalogue = wiring.load_catalogue(settings)
+    if not schema.is_current(wiring.database_url(settings)):
+        raise Unavailable("The database's schema is not the one of this version: run `overworld db upgrade`.")
     database = wiring.open_database(settings, name)
     engine = wiring.open_engine(settings)
     try:

@@ -70,7 +70,8 @@ class Executor:
     def _explain(self, error: Exception) -> Outcome:
         match error:
             case EngineRefused():
-                log.info("the engine refused", reason=error.reason, detail=error.detail)
+                # Repeated at every try; the owner's condition and event tell it once.
+                log.debug("the engine refused", reason=error.reason, detail=error.detail)
                 return Refused(error.reason, error.detail, error.retry_after)
             case BadInput():  # the catalogue's entry changed under a server that was made with the old one
                 log.info("the game cannot be rendered", detail=error.detail)

@@ -29,6 +29,13 @@ def make_docs() -> Blueprint:
     """The routes below /docs; anybody may read them."""
     docs = Blueprint("docs", __name__)
 
+    @docs.get("/")
+    def root() -> Response:
+        """To the page for people, for whoever opens the address that ``overworld up`` prints."""
+        response = Response(status=302)
+        response.headers["Location"] = "/docs"
+        return response
+
     @docs.get("/docs")
     def index() -> Response:
         """The API for browsing and trying."""

@@ -39,7 +39,9 @@ def register_trace(app: Flask) -> None:
         SECONDS.labels(method, route).observe(seconds)
         response.headers["X-Request-Id"] = g.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
-        note = log.debug if route in _QUIET_ROUTES else log.info
+        # Who only looks is counted (metrics), not told: the lines that matter would drown.
+        is_quiet = route in _QUIET_ROUTES or (method in {"GET", "HEAD"} and response.status_code < 400)
+        note = log.debug if is_quiet else log.info
         note(
             "request",
             method=method,

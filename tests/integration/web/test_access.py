@@ -79,6 +79,7 @@ TABLE: Mapping[tuple[str, str], Row] = {
     ("POST", f"{API}/accounts/<account_id>/tokens"): own(201, body={"label": "new"}),
     ("DELETE", f"{API}/accounts/<account_id>/tokens/<token_id>"): own(204),
     ("GET", f"{API}/openapi.json"): public(),
+    ("GET", "/"): public(302),
     ("GET", "/docs"): public(),
     ("GET", "/docs/assets/<name>"): public(),
     ("GET", "/docs/problems/<slug>"): public(),
