@@ -160,6 +160,24 @@ async def test_a_lease_that_comes_late_is_seen() -> None:
     assert "b" in sky.there
 
 
+async def test_a_server_that_is_created_meanwhile() -> None:
+    """Lease and address appear while the cloud is being listed: the address is nobody's orphan."""
+    rows: list[Lease] = []
+
+    class Growing(Sky):
+        async def addresses(self) -> tuple[AddressSeen, ...]:
+            rows.append(Lease("b", None, NOW))
+            self.there["b"] = address("b")
+            return await super().addresses()
+
+    async def read() -> list[Lease]:
+        return list(rows)
+
+    sky = Growing([])
+    assert (await sweep(sky, read, NOW, RULE)).findings == ()
+    assert sky.there["b"].orphan_since is None
+
+
 async def test_one_failure_does_not_end_the_sweep() -> None:
     """What cannot be removed is told, and the rest is removed."""
     sky = Sky([address("b", since=LONG_AGO), address("c", since=LONG_AGO)], stubborn=["b"])
