@@ -76,11 +76,11 @@ class KubeStage(Stage):
         return replace(launch, image=NAME)
 
     def console(self) -> Console:
-        console = KubeConsole(self.config, self.namespace, self._place)
+        console = KubeConsole(self.config, self.namespace, self.place)
         self._consoles.append(console)
         return console
 
-    def _place(self, server_id: ServerId) -> Place:
+    def place(self, server_id: ServerId) -> Place:
         """What wiring would read from the status row."""
         engine = self.players[-1].engine
         assert isinstance(engine, KubeEngine)

@@ -33,13 +33,14 @@ def see(
     crashes: int = 0,
     last_exit: Exit | None = None,
     next_start_at: datetime | None = None,
+    pending: str | None = None,
     worlds: frozenset[int] = frozenset({1}),
     exists: bool = True,
 ) -> Observed:
     """An observation; no phase means no process."""
     process = None
     if phase is not None:
-        process = ProcessSeen(phase, since, spec_hash, restarts, crashes, last_exit, next_start_at)
+        process = ProcessSeen(phase, since, spec_hash, restarts, crashes, last_exit, next_start_at, pending)
     return Observed("chess1", True, process, worlds, exists)
 
 

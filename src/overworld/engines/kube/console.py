@@ -158,6 +158,10 @@ class KubeConsole:
                 # What was sent may be lost if the connection ends before the other end has read it all.
                 _await_end(socket)
         except WebSocketUpgradeError as error:
+            if error.response.status_code in {401, 403}:
+                raise Unavailable(
+                    "The cluster does not let the console attach: web's service account lacks a right."
+                ) from error
             raise Conflict("The command was not sent: the game has just ended.") from error
         except (httpx2.HTTPError, HTTPXWSException, TimeoutError) as error:
             raise _no_answer(error) from error
