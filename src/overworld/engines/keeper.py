@@ -51,6 +51,7 @@ INPUT_BYTES = 64 * 1024
 ROSTER_NAMES, NAME_LENGTH = 500, 64  # together less than CLIENT_BYTES
 TAIL_SECONDS = 0.1
 SWEEP_SECONDS = 0.02
+FOLDER_SECONDS = 5.0
 OPEN_FILES = 8192
 MESSAGE_BYTES = 4000
 """Of what a pod says at its end; the kubelet cuts at 4096, and half a JSON text says nothing."""
@@ -461,6 +462,7 @@ class Keeper:
         self._enter(STARTING)
         self._next_start_at = None
         self._started_at = time.time()
+        self._after("folder", FOLDER_SECONDS, self._end_without_folder)
         launch = self.launch
         if launch["log_file"]:
             self._tail = Tail(launch["world"], launch["log_file"], launch["uid"])
@@ -702,6 +704,13 @@ class Keeper:
             if self._input < 0 or not stop["command"]:
                 self._signal(self._pid, getattr(signal, stop["signal"]))
             self._after("kill", stop["grace_seconds"], self._kill_all)
+
+    def _end_without_folder(self) -> None:
+        """Whoever removes the data folder of an installation wants nothing of it left, its games least of all."""
+        if os.stat(".").st_nlink == 0:
+            self.stop()
+        else:
+            self._after("folder", FOLDER_SECONDS, self._end_without_folder)
 
     def _signal(self, pid: int, number: int) -> None:
         try:
@@ -1080,7 +1089,10 @@ def keep(run: str, launch: dict[str, Any] | None) -> int:
     else:
         keeper.start()
     keeper.run()
-    os.unlink("socket")
+    try:
+        os.unlink("socket")
+    except FileNotFoundError:
+        pass  # the whole folder was removed
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +135,16 @@ async def test_everything_killed_at_once_leaves_a_server_that_starts(local: Loca
     await second.apply(want, launch)
     await reaches(second, want, Phase.READY)
     assert lines_in(world_of(local, want) / "starts") == 2
+
+
+async def test_games_of_a_removed_folder_end(local: LocalStage) -> None:
+    """Who removes the data folder of a running installation is left with no process of it."""
+    engine = await local.engine()
+    await started(local, engine)
+    await engine.close()
+    game, keeper = local.games()[0], local.keepers()[0]
+    shutil.rmtree(local.folder)
+    await eventually(lambda: not game.is_running() and not keeper.is_running(), 20, "game and keeper ended")
 
 
 async def test_kills_and_two_engines_never_give_two_games(local: LocalStage) -> None:
