@@ -107,6 +107,35 @@ async def test_an_end_that_no_controller_saw_is_known_to_the_next(stage: KubeSta
     assert last_exit(await stage.engine(), want).save_seen
 
 
+async def test_a_pod_that_waits_to_be_written_down_holds_nothing_up(stage: KubeStage) -> None:
+    """Not its volume, not its node, not the next pod: games go on without any controller."""
+    engine = await stage.engine()
+    want, _ = await started(stage, engine)
+    await engine.close()
+
+    def phases() -> list[str]:
+        ready = "{range .items[*]}{.status.phase}/{.status.containerStatuses[0].ready} {end}"
+        return sorted(stage.kubectl("get", "pods", f"--output=jsonpath={ready}").split())
+
+    stage.kubectl("scale", "deployment", want.server_id, "--replicas=0")
+    await eventually(lambda: phases() == ["Succeeded/false"], 30, "the game has ended with nobody watching")
+    stage.kubectl("scale", "deployment", want.server_id, "--replicas=1")
+    await eventually(lambda: phases() == ["Running/true", "Succeeded/false"], 30, "the next pod runs beside it")
+    second = await stage.engine()
+    assert (await reaches(second, want, Phase.READY)).last_exit is not None
+    assert last_exit(second, want).save_seen
+    await eventually(lambda: phases() == ["Running/true"], 10, "the old pod is let go")
+
+
+async def test_a_volume_that_never_binds_is_told(stage: KubeStage) -> None:
+    """A class that nobody provisions for."""
+    stage.options = replace(stage.options, storage_class="no-such-class")
+    engine = await stage.engine()
+    want = stage.want()
+    await engine.apply(want, stage.launch(engine, want, "good"))
+    await told(engine, want, "Waiting for its volume")
+
+
 async def test_an_eviction_saves_and_the_game_comes_back(stage: KubeStage) -> None:
     """What a drain does to every pod of a node."""
     engine = await stage.engine()
