@@ -99,7 +99,8 @@ class Exit:
 @dataclass(frozen=True, slots=True)
 class ProcessSeen:
     """The process of a server as seen. ``crashes`` counts unasked exits since it was last ready for ten minutes.
-    ``pending`` is a sentence for its owner: what is waited for besides the game itself (a node, a volume, an address)."""
+    ``pending`` is a sentence for its owner: what is waited for besides the game itself (a node, a volume, an address).
+    """
 
     phase: Phase
     since: datetime
