@@ -80,7 +80,8 @@ def test_an_interruption_is_130_and_the_work_goes_on(stage: Stage, environment: 
     """Ctrl-C during a wait says that the work goes on and how to follow it."""
     lay_wish(stage, "stop", Reply(operation("stop")))
     process = subprocess.Popen(
-        [sys.executable, "-m", "overworld", "stop", "meadow"],
+        # A shell that starts the tests in the background lets them ignore Ctrl-C, and what is ignored is inherited.
+        ["env", "--default-signal=INT", sys.executable, "-m", "overworld", "stop", "meadow"],
         env={**os.environ, **{key: value for key, value in environment.items() if value is not None}},
         stderr=subprocess.PIPE,
         text=True,
