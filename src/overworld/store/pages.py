@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Select, literal, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Row, Select, bindparam, literal, tuple_
 
 from overworld.domain.errors import BadInput
 from overworld.store.database import Transaction
@@ -88,7 +88,7 @@ def fetch_page(
     key: Callable[[T], Sequence[Key]],
 ) -> Page[T]:
     """One page of ``statement`` in ``order``, by one statement. Raises ``BadInput`` for a bad token or size."""
-    rows = tx.execute(order.after(statement, page_token).limit(check_page_size(page_size) + 1)).all()
+    rows = tx.execute(order.after(statement, page_token).limit(rows_of_page(page_size))).all()
     return cut_page([read(row) for row in rows], order, page_size, key)
 
 
@@ -96,6 +96,15 @@ def cut_page(items: Sequence[T], order: Order, page_size: int, key: Callable[[T]
     """A page from up to ``page_size + 1`` items: the last one only tells that there is more."""
     kept = tuple(items[:page_size])
     return Page(kept, order.token(key(kept[-1])) if len(items) > page_size else None)
+
+
+def rows_of_page(page_size: int) -> BindParameter[int]:
+    """How many rows to ask for: one more than are shown, which tells whether there is a next page.
+
+    The number stands in the statement itself: for a parameter the plan of a prepared statement expects a tenth of the
+    table. Raises ``BadInput``.
+    """
+    return bindparam("rows_of_page", check_page_size(page_size) + 1, literal_execute=True)
 
 
 def check_page_size(page_size: int) -> int:
