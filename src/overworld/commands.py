@@ -73,8 +73,8 @@ def up(stop_games: bool) -> None:
 
 
 @click.command()
-@click.option("--die-with-parent", is_flag=True, hidden=True, help="End when the process that started it ends.")
-def web(die_with_parent: bool) -> None:
+@click.option("--parent", type=int, hidden=True, help="End when this process, which started it, ends.")
+def web(parent: int | None) -> None:
     """Run only the API."""
     settings = _settings()
     from overworld import wiring
@@ -91,7 +91,7 @@ def web(die_with_parent: bool) -> None:
         ),
         host=settings.listen_host,
         port=settings.listen_port,
-        die_with_parent=die_with_parent,
+        parent=parent,
     )
 
 

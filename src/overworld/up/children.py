@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -37,7 +38,8 @@ async def web_process() -> AsyncIterator[None]:
                 "-m",
                 "overworld",
                 "web",
-                "--die-with-parent",
+                "--parent",
+                str(os.getpid()),
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for us; we end it
             )

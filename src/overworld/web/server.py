@@ -42,15 +42,15 @@ _PROTOCOL_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
 )
 
 
-def serve(load_app: Callable[[], Flask], *, host: str, port: int, die_with_parent: bool = False) -> NoReturn:
+def serve(load_app: Callable[[], Flask], *, host: str, port: int, parent: int | None = None) -> NoReturn:
     """Serve until SIGTERM or SIGINT, then end within a few seconds. Never returns: exits the process.
 
     ``load_app`` is called in the worker, after the fork, so that no connection is shared between processes; gevent
-    must have patched the process before anything else was imported (see __main__). With ``die_with_parent`` the kernel
-    ends this process when the one that started it dies, however it dies.
+    must have patched the process before anything else was imported (see __main__). With ``parent``, the process id of
+    the one that started this process, this one ends when that one dies, however and however soon it dies.
     """
-    if die_with_parent:
-        _die_with_parent(signal.SIGTERM)
+    if parent is not None:
+        _die_with(parent, signal.SIGTERM)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     _Server(load_app, address).run()
     raise SystemExit(0)
@@ -61,7 +61,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def init_process(self) -> None:
         """Die with the arbiter, at once: else the port stays taken while a new one starts."""
-        _die_with_parent(signal.SIGKILL)
+        _die_with(self.ppid, signal.SIGKILL)
         super().init_process()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
@@ -149,10 +149,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
         return self._load_app()
 
 
-def _die_with_parent(signal_number: signal.Signals) -> None:
-    parent = os.getppid()
+def _die_with(parent: int, signal_number: signal.Signals) -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal_number)) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    # It may have died before the kernel was asked.
+    # It may have died before the kernel was asked: while this process still imported its modules, for instance.
     if os.getppid() != parent:
         os.kill(os.getpid(), signal_number)

@@ -47,7 +47,7 @@ def serve(database: Database, folder: Path) -> Iterator[Served]:
     home.mkdir()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "overworld", "web", "--die-with-parent"],
+            [sys.executable, "-m", "overworld", "web", "--parent", str(os.getpid())],
             env={
                 **{name: value for name, value in os.environ.items() if not name.startswith("OVERWORLD_")},
                 "HOME": str(home),

@@ -47,12 +47,18 @@ def test_sigterm_ends_it_though_a_stream_is_open(served: Served) -> None:
             assert served.process.wait(10) == 0
 
 
-@pytest.mark.parametrize("killed", ["the parent", "the arbiter"])
+@pytest.mark.parametrize("killed", ["the parent", "the parent at once", "the arbiter"])
 def test_nothing_outlives_what_started_it(served: Served, tmp_path: Path, killed: str) -> None:
-    """Kill -9 of the process that started it, or of gunicorn's own parent process: the worker is gone at once."""
+    """Kill -9 of the process that started it, even before it has looked for its parent, or of gunicorn's own parent
+    process: all of it is gone at once."""
     environment = {**psutil.Process(served.process.pid).environ(), "OVERWORLD_LISTEN_PORT": str(_free_port())}
-    script = "import subprocess, sys; p = subprocess.Popen(sys.argv[1:]); print(p.pid, flush=True); p.wait()"
-    command = [sys.executable, "-m", "overworld", "web", "--die-with-parent"]
+    script = """if True:
+        import os, subprocess, sys
+        web = subprocess.Popen([*sys.argv[1:], "--parent", str(os.getpid())])
+        print(web.pid, flush=True)
+        web.wait()
+    """
+    command = [sys.executable, "-m", "overworld", "web"]
     with subprocess.Popen(
         [sys.executable, "-c", script, *command],
         env=environment,
@@ -62,6 +68,10 @@ def test_nothing_outlives_what_started_it(served: Served, tmp_path: Path, killed
     ) as parent:
         assert parent.stdout is not None
         arbiter = psutil.Process(int(parent.stdout.readline()))
+        if killed == "the parent at once":
+            parent.kill()
+            wait_until(lambda: is_gone(arbiter.pid), 20, "it is gone")
+            return
         (worker,) = wait_until(arbiter.children, 20, "the worker is there")
         url = f"http://127.0.0.1:{environment['OVERWORLD_LISTEN_PORT']}/livez"
         wait_until(lambda: _answers(url), 20, "it answers")
