@@ -128,7 +128,7 @@ def a_free_port(preferred: int) -> int:
 
 def step(title: str, detail: str) -> None:
     """One line of what happens."""
-    console.print(f"[bold cyan]▸ {title}[/bold cyan] [dim]{detail}[/dim]")
+    console.print(f"[bold cyan]▸ {title}[/bold cyan] [dim]{detail}[/dim]", soft_wrap=True)
 
 
 def prove(overworld: subprocess.Popen[bytes], settings: Settings, interrupted: list[int]) -> None:
