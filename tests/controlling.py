@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from overworld.controller.subject import Subject
+from overworld.domain.addresses import AddressLease
 from overworld.domain.events import NewEvent
 from overworld.domain.games import (
     Console,
@@ -128,6 +129,7 @@ class Row:
     status: Status = NOT_YET_SEEN
     state: State = State.PENDING
     leases: tuple[PortLease, ...] = ()
+    address: AddressLease | None = None
 
 
 @dataclass(slots=True)
@@ -174,6 +176,13 @@ class MemoryRows:
                 self.rows[server_id].leases = tuple(lease for lease in leases if lease.port not in taken)
         return {server_id: self.rows[server_id].leases for server_id in offers if server_id in self.rows}
 
+    async def store_address(self, epoch: int, lease: AddressLease, events: Sequence[NewEvent], now: datetime) -> None:
+        self._go_wrong("store_address", [lease.server_id])
+        self._fence(epoch)
+        if lease.server_id in self.rows:
+            self.rows[lease.server_id].address = lease
+            self.events += events
+
     async def write(self, epoch: int, writes: Sequence[StatusWrite], now: datetime) -> None:
         self._go_wrong("write", [write.server_id for write in writes])
         self._fence(epoch)
@@ -201,7 +210,9 @@ class MemoryRows:
             for operation in self.operations.values()
             if operation.server_id == key and operation.outcome is Outcome.RUNNING
         )
-        return ServerRecord(row.server, row.status, derive_state(row.server, row.status), open_operations, row.leases)
+        return ServerRecord(
+            row.server, row.status, derive_state(row.server, row.status), open_operations, row.leases, row.address
+        )
 
     def insert(self, server: Server, kind: OperationKind = OperationKind.CREATE) -> Operation:
         """A new server, as web writes it."""

@@ -6,6 +6,7 @@ import asyncio
 from random import Random
 
 from controlling import GAME, Clock, MemoryRows, Shelf
+from overworld.cloud.none import NoCloud
 from overworld.controller.planner import plan
 from overworld.controller.preparing import Terms
 from overworld.controller.reconciler import Reconciler
@@ -61,6 +62,7 @@ class Installation:
             self.shelf,
             self.queue,
             Terms(epoch=self.rows.epoch, host="play.example", ports=range(30000, 30010)),
+            cloud=NoCloud(),
             clock=self.clock,
             sleep=_at_once,
         )

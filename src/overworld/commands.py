@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from overworld.cli.doctor import Check
     from overworld.domain.errors import OverworldError
     from overworld.settings import Settings
@@ -77,22 +79,24 @@ def up(stop_games: bool) -> None:
 def web(parent: int | None) -> None:
     """Run only the API."""
     settings = _settings()
-    from overworld import wiring
-    from overworld.web.app import create_app
     from overworld.web.server import serve
 
     # The application is made in the worker, after the fork: connections must not be shared between processes.
     serve(
-        lambda: create_app(
-            wiring.open_database(settings, "web"),
-            wiring.open_console(settings),
-            wiring.load_catalogue(settings),
-            settings,
-        ),
+        lambda: _make_app(settings),
         host=settings.listen_host,
         port=settings.listen_port,
         parent=parent,
     )
+
+
+def _make_app(settings: Settings) -> Flask:
+    from overworld import wiring
+    from overworld.web.app import create_app
+
+    database = wiring.open_database(settings, "web")
+    console = wiring.open_console(settings, database)
+    return create_app(database, console, wiring.load_catalogue(settings), settings)
 
 
 def _role(name: str, doc: str) -> click.Command:

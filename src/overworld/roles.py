@@ -23,14 +23,15 @@ async def run_role(name: str, settings: Settings) -> None:
     if not schema.is_current(wiring.database_url(settings)):
         raise Unavailable("The database's schema is not the one of this version: run `overworld db upgrade`.")
     database = wiring.open_database(settings, name)
-    engine = wiring.open_engine(settings)
+    engine = wiring.open_engine(settings, observe_only=name != "controller")
+    cloud = wiring.open_cloud(settings)
     try:
         with serve_metrics(settings.metrics_listen):
             if name == "controller":
                 from overworld.controller.role import run_controller
 
                 await run_controller(
-                    database, engine, catalogue, settings, stop, public_host=wiring.public_host(settings)
+                    database, engine, catalogue, settings, stop, cloud=cloud, public_host=wiring.public_host(settings)
                 )
             else:
                 from overworld.monitor.role import run_monitor
@@ -39,4 +40,5 @@ async def run_role(name: str, settings: Settings) -> None:
                 await run_monitor(database, engine, catalogue, settings, stop)
     finally:
         await engine.close()
+        await cloud.close()
         database.close()

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from overworld.domain.offers import Offer
+from overworld.domain.servers import Network
+
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - listening on all is reached by loopback
+
+
+DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
 def _default_data_folder() -> Path:
@@ -42,9 +48,10 @@ class Settings(BaseSettings):
         default=None,
         description="A PostgreSQL 15 or newer (postgresql://user:password@host/name). Unset: the embedded one.",
     )
-    engine: Literal["local", "memory"] = Field(
+    engine: Literal["local", "kube", "memory"] = Field(
         default="local",
-        description="Where servers run: processes on this machine, or (for tests and benchmarks) nowhere.",
+        description="Where servers run: processes on this machine, pods of a Kubernetes cluster, or (for tests and "
+        "benchmarks) nowhere.",
     )
     listen_host: str = Field(default="127.0.0.1", description="Address on which the API listens.")
     listen_port: int = Field(default=8470, ge=1, le=65535, description="Port on which the API listens.")
@@ -75,6 +82,79 @@ class Settings(BaseSettings):
         ge=timedelta(seconds=1),
         description="How often each running game is asked who plays. Some games answer at most every 2 seconds.",
     )
+    kubeconfig: Path | None = Field(
+        default=None,
+        description="The cluster, for engine=kube. Unset: the one that this pod is in, as its service account.",
+    )
+    kube_namespace: str = Field(
+        default="overworld-games", pattern=DNS_LABEL, description="Namespace that holds game servers and nothing else."
+    )
+    kube_registry: str = Field(
+        default="gameregistry.azurecr.io", description="Where the images of games are: REGISTRY/GAME:TAG."
+    )
+    kube_image_tag: str = Field(default="latest", description="Tag of the games' images.")
+    kube_disk_class: str = Field(
+        default="overworld-world", description="Storage class of worlds on disks; it should retain its volumes."
+    )
+    kube_service_type: Literal["LoadBalancer", "ClusterIP"] = Field(
+        default="LoadBalancer",
+        description="How the ports of a server leave the cluster; ClusterIP: they do not (for tests and benchmarks).",
+    )
+    kube_cpu_request_millis: int = Field(
+        default=250, ge=1, description="Thousandths of a core that a node must have free for a server. No limit."
+    )
+    kube_kubelet_port: int = Field(default=10250, ge=1, le=65535, description="Where nodes serve their metrics.")
+    disk_mib: int = Field(
+        default=8192, ge=16, description="Size in MiB of a world's volume, for who does not ask for another."
+    )
+    network: Literal["stable", "direct"] = Field(
+        default="stable",
+        description="How players come in, for who does not ask: by an address of the server's own that never changes, "
+        "or directly by ports of the node that it runs on.",
+    )
+    cloud: Literal["none", "azure"] = Field(
+        default="none",
+        description="Who gives servers their public addresses: the cluster's own balancer, or Azure through Overworld.",
+    )
+    azure_installation: str = Field(
+        default="overworld",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$",
+        description="Tells this installation's resources from others'. Never change it: they are found by it.",
+    )
+    azure_subscription_id: str | None = Field(default=None, description="The subscription. Needed for cloud=azure.")
+    azure_resource_group: str | None = Field(
+        default=None, description="Resource group of addresses and shares, our own. Needed for cloud=azure."
+    )
+    azure_region: str = Field(default="eastus", description="Where addresses are made; the cluster's region.")
+    azure_cluster: str = Field(default="GameServerClusterProd", description="Name of the AKS cluster.")
+    azure_node_resource_group: str | None = Field(
+        default=None, description="Where AKS keeps the nodes. Unset: MC_(resource group)_(cluster)_(region)."
+    )
+    azure_storage_account: str | None = Field(
+        default="gameserversa", description="Storage account of file shares. Empty: there are none."
+    )
+    azure_share: str = Field(default="overworld", description="File share that has a folder for each server.")
+    azure_share_gib: int = Field(
+        default=100, ge=1, description="Size of that share if it has to be made; premium accounts want 100 or more."
+    )
+    azure_zones: str = Field(default="1,2,3", description="Zones of addresses; empty in a region without zones.")
+    azure_balancer_ports: int = Field(
+        default=300, ge=1, description="Ports (address, port, protocol) that the cluster's balancer takes for games."
+    )
+    azure_tenant_id: str | None = Field(default=None, description="Tenant of the workload identity.")
+    azure_client_id: str | None = Field(default=None, description="Client id of the workload identity.")
+    azure_token_file: Path = Field(
+        default=Path("/var/run/secrets/azure/tokens/azure-identity-token"),
+        description="The service account's token, as Azure's webhook mounts it.",
+    )
+    azure_arm_url: str = Field(default="https://management.azure.com", description="Azure Resource Manager.")
+    azure_entra_url: str = Field(default="https://login.microsoftonline.com", description="Where it signs in.")
+    azure_storage_url: str = Field(
+        default="https://{account}.file.core.windows.net", description="Azure Files of a storage account."
+    )
+    azure_ca_file: Path | None = Field(
+        default=None, description="The only certificate authority believed for Azure (PEM). Unset: the usual ones."
+    )
     metrics_listen: str | None = Field(
         default=None,
         pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\s]+):[0-9]{1,5}$",
@@ -97,6 +177,17 @@ class Settings(BaseSettings):
             return tuple(Path(part) for part in value.split(":") if part)
         return value
 
+    @model_validator(mode="after")
+    def _check_cloud(self) -> Self:
+        if self.cloud == "azure":
+            needed = ("azure_subscription_id", "azure_resource_group", "azure_tenant_id", "azure_client_id")
+            missing = [f"OVERWORLD_{name.upper()}" for name in needed if not getattr(self, name)]
+            if missing:
+                raise ValueError(f"cloud=azure needs {', '.join(missing)}")
+            if self.engine != "kube":
+                raise ValueError("cloud=azure gives addresses to servers in a cluster: set OVERWORLD_ENGINE=kube")
+        return self
+
     @field_validator("port_range")
     @classmethod
     def _check_port_range(cls, value: str) -> str:
@@ -118,6 +209,17 @@ class Settings(BaseSettings):
         return f"http://[{host}]:{self.listen_port}" if ":" in host else f"http://{host}:{self.listen_port}"
 
     @property
+    def offer(self) -> Offer:
+        """What new servers can be given here."""
+        if self.engine != "kube":
+            return Offer()
+        return Offer(
+            network=Network(self.network),
+            leases_addresses=self.cloud == "azure",
+            balancer_ports=self.azure_balancer_ports if self.cloud == "azure" else None,
+        )
+
+    @property
     def runs_embedded_database(self) -> bool:
         """Whether Overworld supervises its own PostgreSQL."""
         return self.database_url is None
@@ -127,6 +229,8 @@ def mistakes(error: ValidationError) -> list[tuple[str, str]]:
     """For people, what is wrong: each variable's name with a sentence that ends with its value."""
     return [
         (f"OVERWORLD_{str(item['loc'][0]).upper()}", f"{_plain(item['msg'])} (it is {item['input']!r})")
+        if item["loc"]
+        else ("OVERWORLD_CLOUD", _plain(item["msg"]))
         for item in error.errors()
     ]
 

@@ -12,6 +12,7 @@ from overworld.settings import Settings
 
 # Imported where they are used: `overworld web` must not pay for the engines, nor the controller for Flask.
 if TYPE_CHECKING:
+    from overworld.cloud.base import Cloud
     from overworld.engines.base import Console, Engine
     from overworld.games.catalogue import Catalogue
     from overworld.store.database import Database
@@ -67,8 +68,25 @@ def public_host(settings: Settings) -> str:
             return "127.0.0.1"
 
 
-def open_engine(settings: Settings) -> Engine:
-    """The engine of this installation, not started."""
+def open_engine(settings: Settings, *, observe_only: bool = False) -> Engine:
+    """The engine of this installation, not started. ``observe_only``: for a role that has no right to change anything.
+    Raises BadInput for a kubeconfig that cannot be used."""
+    if settings.engine == "kube":
+        from overworld.engines.kube.access import read_kubeconfig
+        from overworld.engines.kube.engine import KubeEngine
+        from overworld.engines.kube.options import KubeOptions, ServiceType
+
+        options = KubeOptions(
+            namespace=settings.kube_namespace,
+            registry=settings.kube_registry,
+            image_tag=settings.kube_image_tag,
+            storage_class=settings.kube_disk_class,
+            world_size_mib=settings.disk_mib,
+            service_type=ServiceType(settings.kube_service_type),
+            cpu_request_millis=settings.kube_cpu_request_millis,
+            kubelet_port=settings.kube_kubelet_port,
+        )
+        return KubeEngine(read_kubeconfig(settings.kubeconfig), options, observe_only=observe_only)
     if settings.engine == "memory":
         from overworld.engines.memory import MemoryEngine
 
@@ -78,8 +96,54 @@ def open_engine(settings: Settings) -> Engine:
     return LocalEngine(settings.data_folder / "servers")
 
 
-def open_console(settings: Settings) -> Console:
-    """The console of this installation's engine."""
+def open_cloud(settings: Settings) -> Cloud:
+    """What gives servers their public addresses. Asks nobody yet."""
+    if settings.cloud == "none":
+        from overworld.cloud.none import NoCloud
+
+        return NoCloud()
+    from overworld.cloud.azure.cloud import AzureCloud
+    from overworld.cloud.azure.identity import WorkloadIdentity, sign_in
+    from overworld.cloud.azure.place import AzurePlace, Endpoints
+
+    endpoints = Endpoints(
+        arm=settings.azure_arm_url,
+        audience=settings.azure_arm_url,
+        entra=settings.azure_entra_url,
+        storage=settings.azure_storage_url,
+        ca_file=str(settings.azure_ca_file) if settings.azure_ca_file is not None else None,
+    )
+    identity = WorkloadIdentity(
+        tenant_id=settings.azure_tenant_id or "",
+        client_id=settings.azure_client_id or "",
+        token_file=str(settings.azure_token_file),
+    )
+    place = AzurePlace(
+        installation=settings.azure_installation,
+        subscription_id=settings.azure_subscription_id or "",
+        resource_group=settings.azure_resource_group or "",
+        region=settings.azure_region,
+        storage_account=settings.azure_storage_account or None,
+        share=settings.azure_share,
+        share_gib=settings.azure_share_gib,
+        zones=tuple(zone for zone in settings.azure_zones.split(",") if zone),
+        balancer_ports=settings.azure_balancer_ports,
+    )
+    return AzureCloud(place, sign_in(identity, endpoints), endpoints=endpoints)
+
+
+def open_console(settings: Settings, database: Database) -> Console:
+    """The console of this installation's engine. In a cluster, where a server is, is read from its status."""
+    if settings.engine == "kube":
+        from overworld.engines.kube.access import read_kubeconfig
+        from overworld.engines.kube.console import KubeConsole
+        from overworld.store.statuses import load_place
+
+        return KubeConsole(
+            read_kubeconfig(settings.kubeconfig),
+            settings.kube_namespace,
+            lambda server_id: load_place(database, server_id),
+        )
     if settings.engine == "memory":
         raise BadInput("the memory engine has no console in another process; use engine=local")
     from overworld.engines.local.console import LocalConsole

@@ -22,6 +22,7 @@ from sqlalchemy import text
 import postgres
 from bench.figures import report
 from controlling import GAME
+from overworld.cloud.none import NoCloud
 from overworld.controller.role import run_controller
 from overworld.domain.accounts import Quota, Role
 from overworld.engines.memory import MemoryEngine, MemoryWorld
@@ -102,7 +103,7 @@ async def controller(database: Database, world: MemoryWorld) -> AsyncIterator[No
     if profile is not None:
         profile.enable()
     task = asyncio.create_task(
-        run_controller(database, engine, Catalogue([GAME]), settings, stop, public_host="play.example")
+        run_controller(database, engine, Catalogue([GAME]), settings, stop, cloud=NoCloud(), public_host="play.example")
     )
     try:
         yield

@@ -18,9 +18,9 @@ from cluster.scripted_image import NAME, REGISTRY, TAG, write_scripted_image
 from contract.stages import SHORT_GRACE, Stage
 from games.parts import launch_of
 from overworld.domain.observed import Launch, Want
-from overworld.domain.servers import ServerId
+from overworld.domain.servers import Place, ServerId
 from overworld.engines.base import Console, Engine
-from overworld.engines.kube.console import KubeConsole, Place
+from overworld.engines.kube.console import KubeConsole
 from overworld.engines.kube.engine import KubeEngine
 from overworld.engines.kube.options import KubeOptions, ServiceType
 from waiting import eventually, wait_until
@@ -83,8 +83,9 @@ class KubeStage(Stage):
     def place(self, server_id: ServerId) -> Place:
         """What wiring would read from the status row."""
         engine = self.players[-1].engine
-        assert isinstance(engine, KubeEngine)
-        return engine.place(server_id)
+        place = engine.observed(server_id).place
+        assert place is not None
+        return place
 
     def crash(self, server_id: ServerId) -> None:
         self.console().send(server_id, "crash 1")

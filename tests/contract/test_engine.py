@@ -11,8 +11,9 @@ import pytest
 from contract.stages import Stage
 from overworld.domain.conditions import Reason
 from overworld.domain.errors import EngineRefused, EngineUnavailable
+from overworld.domain.exits import Exit
 from overworld.domain.games import Protocol
-from overworld.domain.observed import Exit, Launch, Phase, ProcessSeen, Removal, Want, restart_delay
+from overworld.domain.observed import Launch, Phase, ProcessSeen, Removal, Want, restart_delay
 from overworld.engines.base import Engine
 from waiting import eventually
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from overworld.domain.addresses import Leased
 from overworld.domain.errors import CapacityExhausted
 
 
@@ -33,18 +34,6 @@ class Capacity:
 
     address_quotas: tuple[AddressQuota, ...]
     balancer_ports: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Leased:
-    """What the rows say is promised already.
-
-    ``ports``: the ports of all servers with a leased address, kept ones of deleted servers included.
-    ``addresses_to_come``: leases whose resource was not yet seen in the cloud, so that the cloud does not count them.
-    """
-
-    ports: int
-    addresses_to_come: int
 
 
 def check_capacity(capacity: Capacity, leased: Leased, ports_needed: int) -> None:

@@ -14,17 +14,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from overworld.cloud.base import AddressSeen, Cloud
+from overworld.domain.addresses import AddressLease
 from overworld.domain.errors import CloudError
 from overworld.domain.servers import ServerId
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A row: the server has (or will have) this address. ``ip`` is None until it was first seen."""
-
-    server_id: ServerId
-    ip: str | None
-    leased_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +66,9 @@ class SweepReport:
     failures: tuple[str, ...]
 
 
-def plan_sweep(leases: Iterable[Lease], seen: Iterable[AddressSeen], now: datetime, rule: SweepRule) -> SweepPlan:
+def plan_sweep(
+    leases: Iterable[AddressLease], seen: Iterable[AddressSeen], now: datetime, rule: SweepRule
+) -> SweepPlan:
     """Compare. Nothing that is leased is ever in ``remove`` or ``mark``; ``remove`` holds only what ``seen`` already
     shows as marked for ``rule.grace``. Pure; both sides hold each server at most once."""
     leased = {lease.server_id: lease for lease in leases}
@@ -103,7 +97,7 @@ def plan_sweep(leases: Iterable[Lease], seen: Iterable[AddressSeen], now: dateti
 
 
 async def sweep(
-    cloud: Cloud, read_leases: Callable[[], Awaitable[Sequence[Lease]]], now: datetime, rule: SweepRule
+    cloud: Cloud, read_leases: Callable[[], Awaitable[Sequence[AddressLease]]], now: datetime, rule: SweepRule
 ) -> SweepReport:
     """Look at both sides, mark what is orphaned, remove what has been for ``rule.grace``. Safe to call at any time and
     to be killed in; one failure does not keep it from the rest. Raises ``CloudError`` only if the cloud cannot be
@@ -151,7 +145,7 @@ def _orphan_finding(orphan: AddressSeen, now: datetime, rule: SweepRule, held_ba
     return Finding(Oddity.ORPHANED, orphan.server_id, says)
 
 
-def _lease_finding(lease: Lease, address: AddressSeen | None, now: datetime, rule: SweepRule) -> Finding | None:
+def _lease_finding(lease: AddressLease, address: AddressSeen | None, now: datetime, rule: SweepRule) -> Finding | None:
     if address is None:
         if lease.ip is None and now - lease.leased_at < rule.settling:
             return None  # in the making

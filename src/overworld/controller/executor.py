@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 
 import structlog
 
+from overworld.cloud.base import Cloud
 from overworld.controller.metrics import measure_engine_call
 from overworld.controller.outcomes import Done, Failed, Outcome, Overtaken, Refused
 from overworld.controller.planner import Plan
+from overworld.controller.preparing import Terms
 from overworld.controller.rows import Rows
 from overworld.controller.seen import is_ended
 from overworld.controller.subject import Subject
-from overworld.domain.errors import BadInput, EngineRefused, OverworldError
+from overworld.domain.errors import BadInput, CloudRefused, EngineRefused, OverworldError
+from overworld.domain.events import Level, NewEvent
 from overworld.domain.games import Ready, Stop
 from overworld.domain.observed import Launch, Observed, Want
 from overworld.domain.servers import ServerId
@@ -43,17 +47,18 @@ NOTHING = Launch(
 class Executor:
     """One plan at a time per server; any number of servers at once. Whatever goes wrong is an outcome, never raised."""
 
-    def __init__(self, rows: Rows, engine: Engine, *, deadline: timedelta, programs_folder: Path | None) -> None:
+    def __init__(self, rows: Rows, engine: Engine, cloud: Cloud, terms: Terms, clock: Callable[[], datetime]) -> None:
         self._rows = rows
         self._engine = engine
-        self._deadline = deadline
-        self._programs_folder = programs_folder
+        self._cloud = cloud
+        self._terms = terms
+        self._clock = clock
 
     async def carry_out(self, subject: Subject, plan: Plan) -> Outcome:
-        """Do all of the plan that concerns the engine, in order, until something goes wrong."""
+        """Do all of the plan that concerns the engine and the cloud, in order, until something goes wrong."""
         server = subject.server
         try:
-            async with asyncio.timeout(self._deadline.total_seconds()):
+            async with asyncio.timeout(self._terms.deadline.total_seconds()):
                 if plan.confirm and not await self._rows.is_still_deleted(server.id, server.generation):
                     return Overtaken()
                 if plan.apply is not None:
@@ -63,21 +68,48 @@ class Executor:
                 for removal in plan.delete:
                     with measure_engine_call("delete"):
                         await self._engine.delete(removal)
+            # The cloud has a deadline of its own.
+            if plan.ensure_address:
+                return await self._ensure_address(subject)
+            if plan.release_address:
+                await self._cloud.release_address(server.id)
         except Exception as error:
             return self._explain(error)
         return Done()
 
+    async def _ensure_address(self, subject: Subject) -> Outcome:
+        """Make it, mend it, or find it well; what it is now is stored before anything is built on it."""
+        lease = subject.address
+        assert lease is not None  # or there is nothing to ensure
+        address = await self._cloud.ensure_address(lease.server_id, lease.label)
+        changed = replace(
+            lease,
+            resource=address.resource,
+            ip=address.ip,
+            fqdn=address.fqdn,
+            annotations=address.annotations,
+            # What was made before and does not lead to its server: have the cluster's cloud controller try again now.
+            attempt=lease.attempt + (lease.resource is not None),
+            checked_at=self._clock(),
+        )
+        events: list[NewEvent] = []
+        if lease.ip is not None and lease.ip != address.ip:
+            lost = f"Its address {lease.ip} was lost in the cloud; its new one is {address.ip}."
+            events.append(NewEvent(lease.server_id, "AddressChanged", lost, Level.WARNING))
+        await self._rows.store_address(self._terms.epoch, changed, events, self._clock())
+        return Overtaken()
+
     def _explain(self, error: Exception) -> Outcome:
         match error:
-            case EngineRefused():
+            case EngineRefused() | CloudRefused():
                 # Repeated at every try; the owner's condition and event tell it once.
-                log.debug("the engine refused", reason=error.reason, detail=error.detail)
+                log.debug("refused", reason=error.reason, detail=error.detail)
                 return Refused(error.reason, error.detail, error.retry_after)
             case BadInput():  # the catalogue's entry changed under a server that was made with the old one
                 log.info("the game cannot be rendered", detail=error.detail)
                 return Refused(BAD_SETTINGS, f"{error.detail} Change the server's variables.", retry_after=None)
             case TimeoutError():
-                log.warning("the engine took too long", deadline_seconds=self._deadline.total_seconds())
+                log.warning("the engine took too long", deadline_seconds=self._terms.deadline.total_seconds())
                 return Failed("The engine takes too long to answer.")
             case OverworldError():
                 log.warning("a fault that should pass", error=type(error).__name__, detail=error.detail)
@@ -105,7 +137,7 @@ class Executor:
             endpoints=(),
         )
         try:
-            async with asyncio.timeout(self._deadline.total_seconds()):
+            async with asyncio.timeout(self._terms.deadline.total_seconds()):
                 with measure_engine_call("apply"):
                     await self._engine.apply(want, NOTHING)
         except Exception:
@@ -117,4 +149,6 @@ class Executor:
         assert subject.game is not None  # nothing is started or made without it
         server = subject.server
         layout = self._engine.layout(server.id, server.world_generation)
-        return render_launch(subject.game, server, layout, subject.endpoints, programs_folder=self._programs_folder)
+        return render_launch(
+            subject.game, server, layout, subject.endpoints, programs_folder=self._terms.programs_folder
+        )

@@ -25,6 +25,9 @@ RECONCILE_SECONDS = Histogram(
     "From taking a server off the queue to its status stored.",
     buckets=SECONDS,
 )
+ADDRESS_FINDINGS = Gauge(
+    "overworld_controller_address_findings", "What the last sweep found odd about public addresses.", ["oddity"]
+)
 ENGINE_CALL_SECONDS = Histogram(
     "overworld_engine_call_seconds", "Duration of a call of the engine.", ["call"], buckets=SECONDS
 )

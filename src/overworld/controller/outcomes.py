@@ -84,8 +84,10 @@ def settle(
     new = Status(
         observed_generation=subject.server.generation,
         conditions=carry_since(conditions, old.conditions),
-        endpoints=subject.endpoints,
+        endpoints=tuple(endpoint for endpoint in subject.endpoints if endpoint.host),
         updated_at=old.updated_at,
+        place=observed.place,
+        node=observed.node,
         world_seen=max(old.world_seen, *(observed.worlds & {subject.server.world_generation}), 0),
     )
     verdicts = tuple(

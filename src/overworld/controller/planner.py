@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from overworld.controller.seen import is_ended, is_purge_marked, say_purging, see_all
 from overworld.controller.subject import Subject
-from overworld.domain.conditions import Condition, carry_since
+from overworld.domain.conditions import Condition, ConditionType, carry_since, find_condition
 from overworld.domain.observed import Observed, Phase, ProcessSeen, Removal, Want
 from overworld.domain.servers import Desired
 
@@ -28,7 +28,9 @@ class Plan:
     rendered and nothing that is wrong with the game's entry, variables or ports can be in its way.
     ``conditions`` None means that nothing was learned: write nothing. ``lease_ports`` means that ports are missing:
     lease them, then plan again. ``confirm`` means that the spec must be read again under a lock, and be unchanged,
-    before anything is deleted. ``requeue_after`` None means that nothing is due; a wake or an edit brings it back.
+    before anything is deleted. ``ensure_address`` means that the address of its own has to be made, or looked after:
+    do that, then plan again. ``release_address`` comes after every removal. ``requeue_after`` None means that nothing
+    is due; a wake or an edit brings it back.
     """
 
     conditions: tuple[Condition, ...] | None = None
@@ -38,12 +40,14 @@ class Plan:
     confirm: bool = False
     purge: bool = False
     lease_ports: bool = False
+    ensure_address: bool = False
+    release_address: bool = False
     requeue_after: timedelta | None = None
 
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
-        return self.apply is None and not self.delete and not self.purge and not self.lease_ports
+        return not (self.apply or self.delete or self.purge or self.lease_ports or self.ensure_address)
 
 
 def plan(subject: Subject, observed: Observed, now: datetime) -> Plan:
@@ -59,18 +63,22 @@ def plan(subject: Subject, observed: Observed, now: datetime) -> Plan:
     # A stop never waits for ports.
     if subject.lacks_ports and (subject.wants_running or has_ended):
         return Plan(conditions=conditions, lease_ports=True)
+    apply = _plan_apply(subject, observed)
+    check_at = _next_address_check(subject, conditions)
     return Plan(
         conditions=conditions,
-        apply=_plan_apply(subject, observed),
+        apply=apply,
         is_stop=not subject.wants_running and not has_ended,
         delete=_worlds_to_remove(subject, observed, now),
-        requeue_after=_next_look(subject, observed, now),
+        # After what the game needs, for it takes seconds and the game can load in the meantime.
+        ensure_address=apply is None and check_at is not None and check_at <= now,
+        requeue_after=_next_look(subject, observed, check_at, now),
     )
 
 
 def _plan_apply(subject: Subject, observed: Observed) -> Want | None:
     must_apply = _must_run(subject, observed) if subject.wants_running else _must_stop_or_make(subject, observed)
-    return subject.want if must_apply else None
+    return subject.want if must_apply or _must_mend_way_in(subject, observed) else None
 
 
 def _must_run(subject: Subject, observed: Observed) -> bool:
@@ -94,6 +102,23 @@ def _must_stop_or_make(subject: Subject, observed: Observed) -> bool:
     # A server that is stopped from its beginning is still put in place.
     is_missing = subject.server.world_generation not in observed.worlds
     return is_missing and subject.game is not None and subject.server.desired is Desired.STOPPED
+
+
+def _must_mend_way_in(subject: Subject, observed: Observed) -> bool:
+    """Whether its way in is missing or lacks something. More than is wanted may be on it: others' annotations."""
+    wanted = subject.wanted_address
+    if wanted is None or subject.game is None or subject.server.desired is Desired.DELETED:
+        return False
+    return observed.way_in is None or not wanted.annotations.items() <= observed.way_in.annotations.items()
+
+
+def _next_address_check(subject: Subject, conditions: tuple[Condition, ...]) -> datetime | None:
+    """When the cloud has to be asked for the server's address: at once if it was never made, now and then while it
+    does not lead to the server, never if all is well."""
+    lease, addressed = subject.address, find_condition(conditions, ConditionType.ADDRESSED)
+    if lease is None or addressed is None or addressed.is_true or subject.server.desired is Desired.DELETED:
+        return None
+    return lease.leased_at if subject.lacks_address else lease.next_check(addressed.since)
 
 
 def _worlds_to_remove(subject: Subject, observed: Observed, now: datetime) -> tuple[Removal, ...]:
@@ -126,17 +151,22 @@ def _plan_purge(subject: Subject, observed: Observed, now: datetime) -> Plan:
         confirm=True,
         # Only what is seen to be gone is forgotten; the removals are repeated in case that sight was stale.
         purge=not observed.exists,
+        release_address=subject.address is not None and not observed.exists,
         requeue_after=LOOK_AGAIN_SOON,
     )
 
 
-def _next_look(subject: Subject, observed: Observed, now: datetime) -> timedelta | None:
+def _next_look(
+    subject: Subject, observed: Observed, check_address_at: datetime | None, now: datetime
+) -> timedelta | None:
     server, process = subject.server, observed.process
     dues = [world.keep_until for world in server.retired_worlds if world.generation in observed.worlds]
     if server.purge_at is not None:
         dues.append(server.purge_at)
     if process is not None and process.phase is Phase.STARTING and subject.game is not None:
         dues.append(process.since + subject.game.ready.within)
+    if check_address_at is not None:
+        dues.append(max(check_address_at, now + timedelta(milliseconds=1)))  # once what is due before it is done
     # What is due already was dealt with above; counting it would be a hot loop.
     looks = [due - now for due in dues if due > now]
     if not _is_settled(subject, process):

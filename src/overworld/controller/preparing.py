@@ -10,15 +10,18 @@ from time import perf_counter
 
 import structlog
 
+from overworld.controller.addressing import derive_endpoints
 from overworld.controller.outcomes import Failed, Outcome, Refused
 from overworld.controller.planner import Plan, plan
 from overworld.controller.ports import PortFinder
 from overworld.controller.rows import Rows
 from overworld.controller.subject import Subject
+from overworld.domain.addresses import AddressLease, derive_label
 from overworld.domain.conditions import Reason
 from overworld.domain.errors import EngineError, Unavailable
 from overworld.domain.observed import Observed
-from overworld.domain.servers import Endpoint, ServerId
+from overworld.domain.offers import Offer
+from overworld.domain.servers import Network, ServerId
 from overworld.engines.base import Engine
 from overworld.games.catalogue import Catalogue
 from overworld.store.ports import PortLease
@@ -32,12 +35,13 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a controller works under. ``ports`` are those that servers may be given, ``host`` is where players reach
-    them; ``deadline`` bounds the work on one server."""
+    them; ``deadline`` bounds the engine's work on one server."""
 
     epoch: int
     host: str
     ports: range
     programs_folder: Path | None = None
+    offer: Offer = field(default_factory=Offer)
     deadline: timedelta = timedelta(seconds=30)
 
 
@@ -121,12 +125,8 @@ class Preparer:
     ) -> None:
         """Add the job of a server; ``otherwise`` is its outcome if it still lacks ports."""
         try:
-            endpoints = tuple(
-                Endpoint(lease.name, lease.protocol, self._terms.host, lease.port)
-                for lease in sorted(leases, key=lambda lease: lease.name)
-            )
-            subject = Subject(record.server, record.status, endpoints, self._catalogue.find(record.server.game))
             observed = self._engine.observed(record.server.id)
+            subject = self._describe(record, leases, observed)
             decided = plan(subject, observed, self._clock())
         except Exception:
             log.exception("a server cannot be planned", server_id=record.server.id)
@@ -134,6 +134,19 @@ class Preparer:
         else:
             outcome = otherwise if decided.lease_ports else None
             prepared.jobs.append(Job(record, subject, observed, decided, began, outcome))
+
+    def _describe(self, record: ServerRecord, leases: Sequence[PortLease], observed: Observed) -> Subject:
+        server, offer = record.server, self._terms.offer
+        game = self._catalogue.find(server.game)
+        network = None if offer.network is None else server.network or offer.network
+        address = record.address
+        if address is None and offer.leases_addresses and network is Network.STABLE and game is not None:
+            # Made before this installation had a cloud: its lease is stored with the address itself.
+            address = AddressLease(
+                server.id, derive_label(server.name, server.id), ports=len(game.ports), leased_at=self._clock()
+            )
+        endpoints = derive_endpoints(game, network, leases, address, observed=observed, host=self._terms.host)
+        return Subject(server, record.status, endpoints, game, network, address)
 
     async def _lease_ports(self, prepared: Prepared, lacking: Sequence[Job]) -> None:
         offers: dict[ServerId, Sequence[PortLease]] = {}

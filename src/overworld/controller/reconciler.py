@@ -9,6 +9,7 @@ from time import perf_counter
 
 import structlog
 
+from overworld.cloud.base import Cloud
 from overworld.controller.executor import Executor
 from overworld.controller.metrics import RECONCILE_SECONDS, RECONCILES
 from overworld.controller.outcomes import Done, Failed, Outcome, Overtaken, Refused, settle
@@ -45,6 +46,7 @@ class Reconciler:
         queue: WorkQueue,
         terms: Terms,
         *,
+        cloud: Cloud,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -53,7 +55,7 @@ class Reconciler:
         self._clock = clock
         self._sleep = sleep
         self._preparer = Preparer(rows, engine, catalogue, terms, clock)
-        self._executor = Executor(rows, engine, deadline=terms.deadline, programs_folder=terms.programs_folder)
+        self._executor = Executor(rows, engine, cloud, terms, clock)
         self._writer = StatusWriter(rows, terms.epoch, clock)
         self._in_work = 0
         self._room = asyncio.Event()

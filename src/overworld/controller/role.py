@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from overworld.cloud.base import Cloud
+from overworld.controller.cloud_watch import watch_cloud
 from overworld.controller.housekeeping import keep_house
 from overworld.controller.leadership import Leadership
 from overworld.controller.metrics import QUEUE_DEPTH, QUEUE_OLDEST_SECONDS
@@ -44,6 +46,7 @@ async def run_controller(
     settings: Settings,
     stop: asyncio.Event,
     *,
+    cloud: Cloud,
     public_host: str,
     holder: str | None = None,
 ) -> None:
@@ -51,11 +54,11 @@ async def run_controller(
 
     Only one controller of a database works at a time; the others take over within 20 s of its death, at once after
     its clean stop. PostgreSQL and the engine may go away and come back. ``public_host`` is where players reach the
-    servers; ``holder`` must be new for every start of a process. The engine is started at the first leadership and
-    never closed here: that is the caller's.
+    servers; ``holder`` must be new for every start of a process. The engine is started at the first leadership;
+    neither engine nor cloud is closed here: that is the caller's.
     """
     name = holder or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    controller = _Controller(database, engine, catalogue, settings, public_host)
+    controller = _Controller(database, engine, catalogue, settings, cloud=cloud, public_host=public_host)
     while not stop.is_set():
         leadership = Leadership(database, name)
         try:
@@ -80,11 +83,19 @@ class _Controller:
     """The work of a leader. Outlives a lost lease, so that the engine is started once."""
 
     def __init__(
-        self, database: Database, engine: Engine, catalogue: Catalogue, settings: Settings, public_host: str
+        self,
+        database: Database,
+        engine: Engine,
+        catalogue: Catalogue,
+        settings: Settings,
+        *,
+        cloud: Cloud,
+        public_host: str,
     ) -> None:
         self._database = database
         self._rows: Rows = DatabaseRows(database)
         self._engine = engine
+        self._cloud = cloud
         self._catalogue = catalogue
         self._settings = settings
         self._host = public_host
@@ -99,8 +110,9 @@ class _Controller:
             host=self._host,
             ports=self._settings.ports,
             programs_folder=self._settings.programs_folder,
+            offer=self._settings.offer,
         )
-        reconciler = Reconciler(self._rows, self._engine, self._catalogue, queue, terms)
+        reconciler = Reconciler(self._rows, self._engine, self._catalogue, queue, terms, cloud=self._cloud)
         try:
             async with asyncio.TaskGroup() as tasks, self._notifications() as news:
                 background = [tasks.create_task(leadership.keep())]
@@ -113,6 +125,10 @@ class _Controller:
                     tasks.create_task(_measure(queue)),
                     tasks.create_task(keep_house(self._database)),
                 ]
+                if self._settings.offer.leases_addresses:
+                    background.append(
+                        tasks.create_task(watch_cloud(self._database, self._cloud, leadership.epoch, self._wake))
+                    )
                 working = tasks.create_task(reconciler.run())
                 await stop.wait()
                 queue.close()

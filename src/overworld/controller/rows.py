@@ -7,8 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol as TypingProtocol
 
+from overworld.domain.addresses import AddressLease
+from overworld.domain.events import NewEvent
 from overworld.domain.servers import Desired, ServerId
+from overworld.store import addresses
 from overworld.store.database import Database
+from overworld.store.events import insert_events
 from overworld.store.ports import PortLease, lease_offered, leased_ports
 from overworld.store.servers import ServerRecord, all_ids, due_ids, load_many, lock_server, purge_server
 from overworld.store.statuses import StatusWrite, write_statuses
@@ -37,6 +41,10 @@ class Rows(TypingProtocol):
         self, offers: Mapping[ServerId, Sequence[PortLease]]
     ) -> Mapping[ServerId, Sequence[PortLease]]:
         """Lease the offered ports; what each server holds afterwards, which may lack some that others hold."""
+        ...
+
+    async def store_address(self, epoch: int, lease: AddressLease, events: Sequence[NewEvent], now: datetime) -> None:
+        """Store what the cloud has made of a lease (itself too, where there was none), and what is to be told of it."""
         ...
 
     async def write(self, epoch: int, writes: Sequence[StatusWrite], now: datetime) -> None:
@@ -94,6 +102,15 @@ class DatabaseRows:
                 return lease_offered(tx, offers)
 
         return await asyncio.to_thread(run)
+
+    async def store_address(self, epoch: int, lease: AddressLease, events: Sequence[NewEvent], now: datetime) -> None:
+        def run() -> None:
+            with self._database.transaction() as tx:
+                addresses.lease_address(tx, lease)
+                addresses.write_address(tx, epoch, lease)
+                insert_events(tx, events, now)
+
+        await asyncio.to_thread(run)
 
     async def write(self, epoch: int, writes: Sequence[StatusWrite], now: datetime) -> None:
         def run() -> None:

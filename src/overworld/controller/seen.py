@@ -6,21 +6,13 @@ Sentences hold nothing that changes while the world stands still, so that a sett
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
 
+from overworld.controller.addressing import Seen, see_addressed
 from overworld.controller.sentences import say_crash, say_duration, say_exit, say_time
 from overworld.controller.subject import Subject
 from overworld.domain.conditions import Condition, ConditionType, Reason, Truth, find_condition
 from overworld.domain.observed import Observed, Phase, ProcessSeen
 from overworld.domain.servers import Server, Status
-
-
-class Seen(NamedTuple):
-    """A condition without its type, generation and time."""
-
-    truth: Truth
-    reason: str
-    message: str
 
 
 def is_ended(process: ProcessSeen | None) -> bool:
@@ -36,12 +28,17 @@ def is_purge_marked(server: Server, status: Status) -> bool:
 
 def see_all(subject: Subject, observed: Observed, now: datetime) -> tuple[Condition, ...]:
     """Every condition as seen now, ``since`` now; what cannot be seen any more (an old save) is kept."""
+    addressed = see_addressed(subject, observed)
+    ready = _see_ready(subject, observed.process, now)
+    if addressed is not None and addressed.truth is not Truth.TRUE and ready.truth is Truth.TRUE:
+        ready = Seen(Truth.FALSE, addressed.reason, f"The game is ready, and nobody can join: {addressed.message}")
     return _conditions(
         subject,
         now,
         {
             ConditionType.PLACED: _see_placed(subject, observed),
-            ConditionType.READY: _see_ready(subject, observed.process, now),
+            **({} if addressed is None else {ConditionType.ADDRESSED: addressed}),
+            ConditionType.READY: ready,
             ConditionType.SAVED: _see_saved(subject, observed.process),
             ConditionType.CURRENT: _see_current(subject, observed.process),
         },

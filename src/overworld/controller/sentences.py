@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from overworld.domain.observed import Exit, ProcessSeen
+from overworld.domain.exits import Exit
+from overworld.domain.observed import ProcessSeen
 
 LONGEST_LINE = 200
 

@@ -38,6 +38,10 @@ def _tell(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> Iterator[tu
                 yield condition, Level.INFO if condition.is_true else Level.WARNING
             case ConditionType.PLACED if has_turned and condition.reason == Reason.ENGINE_UNAVAILABLE:
                 yield condition, Level.WARNING
+            case ConditionType.ADDRESSED if has_moved and (
+                condition.is_true or condition.reason == Reason.ADDRESS_WRONG
+            ):
+                yield condition, Level.INFO if condition.is_true else Level.WARNING
             case ConditionType.READY if condition.reason in _TOLD_OF_READY:
                 is_first_sight = before is None and condition.reason == Reason.STOPPED
                 if not is_first_sight and (has_turned or (has_moved and condition.reason in _REPEATS)):

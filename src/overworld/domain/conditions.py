@@ -12,6 +12,7 @@ class ConditionType(StrEnum):
     """What a condition speaks of."""
 
     PLACED = "Placed"  # world, ports and program are there: "installed"
+    ADDRESSED = "Addressed"  # its address of its own leads to it; only where servers have one
     READY = "Ready"  # the game said that players can join
     SAVED = "Saved"  # the last stop was seen to write the world
     CURRENT = "Current"  # what runs is what the spec says (False: restart to apply)
@@ -40,6 +41,10 @@ class Reason(StrEnum):
     WORLD_MISSING = "WorldMissing"
     ENGINE_UNAVAILABLE = "EngineUnavailable"
     PURGED = "Purged"
+    # Addressed
+    REACHABLE = "Reachable"
+    ADDRESS_PENDING = "AddressPending"
+    ADDRESS_WRONG = "AddressWrong"
     # Ready
     ANSWERING = "Answering"
     STARTING = "Starting"

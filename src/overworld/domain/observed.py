@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from overworld.domain.exits import Exit
 from overworld.domain.games import Ready, Roster, Stop
-from overworld.domain.servers import Endpoint, ServerId
+from overworld.domain.servers import Endpoint, Network, Place, ServerId, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,22 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedAddress:
+    """The address of its own that a server's way in must have. ``ip`` None: the cluster's own balancer chooses one.
+    ``annotations`` are for the Service, all of them always: taking one away later means something to the cloud."""
+
+    ip: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Want:
     """What the planner wants of one server's objects. Equal wants are equal worlds: applying twice changes nothing.
 
     ``restarts`` is a token: a process started under another value is stopped gracefully and started anew.
     ``may_make_world`` is False once the world was seen: if it is gone then, an unmounted disk is likelier than a wish
-    to begin anew.
+    to begin anew. ``address`` None: no way in of its own, or its address is not known yet.
+    ``storage``, ``disk_mib`` and ``network`` are as in ``Server``.
     """
 
     server_id: ServerId
@@ -61,6 +72,10 @@ class Want:
     memory_mib: int
     endpoints: tuple[Endpoint, ...]
     may_make_world: bool = True
+    address: WantedAddress | None = None
+    storage: Storage | None = None
+    disk_mib: int | None = None
+    network: Network | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +98,6 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
-    """The end of a process. Exactly one of ``status`` and ``signal`` is set; ``save_seen`` is None where the game
-    has no line that would prove it; ``lines`` are its last words (at most 20)."""
-
-    at: datetime
-    status: int | None
-    signal: str | None
-    asked: bool  # whether it ended because it was asked to
-    save_seen: bool | None
-    out_of_memory: bool = False
-    lines: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class ProcessSeen:
     """The process of a server as seen. ``crashes`` counts unasked exits since it was last ready for ten minutes.
     ``pending`` is a sentence for its owner: what is waited for besides the game itself (a node, a volume, an address).
@@ -113,15 +114,28 @@ class ProcessSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class WayIn:
+    """A server's way in of its own, as seen. ``hosts``: where the balancer says that it is reached, empty while it says
+    nothing; ``annotations``: those that are on it, the cloud's and everybody's."""
+
+    hosts: tuple[str, ...]
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """All that the engine has seen of one server. ``complete`` False means the cache is still filling: decide
-    nothing. ``process`` None means there is no process and none is remembered."""
+    nothing. ``process`` None means there is no process and none is remembered. ``way_in``, ``place`` and ``node`` are
+    None where there is no such thing."""
 
     server_id: ServerId
     complete: bool
     process: ProcessSeen | None = None
     worlds: frozenset[int] = field(default_factory=frozenset)
     exists: bool = False  # whether anything at all is kept of it, worlds included
+    way_in: WayIn | None = None
+    place: Place | None = None
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from overworld.domain.conditions import Condition
+from overworld.domain.exits import Exit
 from overworld.domain.games import Game, Protocol, Value
 
 ServerId = str
@@ -21,6 +22,20 @@ class Desired(StrEnum):
     RUNNING = "running"
     STOPPED = "stopped"
     DELETED = "deleted"
+
+
+class Storage(StrEnum):
+    """What a world lies on."""
+
+    DISK = "disk"  # a volume of its own, on one node at a time
+    SHARE = "share"  # a folder in a file share of the installation
+
+
+class Network(StrEnum):
+    """How players come in, where servers run in a cluster."""
+
+    STABLE = "stable"  # an address of the server's own, that never changes
+    DIRECT = "direct"  # ports of the node that it runs on: the address follows the node
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +53,8 @@ class Server:
     ``id`` is a DNS label (12 characters, starts with a letter). ``number`` is unique and never used again (the local
     engine derives the user id from it). ``generation`` grows with every change; ``desired_generation`` is the one at
     which ``desired`` or ``restarts`` last changed; ``restarts`` grows with every restart asked for; ``purge_at`` is
-    set while desired is ``deleted``.
+    set while desired is ``deleted``. ``storage``, ``disk_mib`` and ``network`` are None where the engine knows no such
+    choice (one machine: a folder of its disk, ports of its own).
     """
 
     id: ServerId
@@ -58,11 +74,15 @@ class Server:
     updated_at: datetime
     deleted_at: datetime | None = None
     purge_at: datetime | None = None
+    storage: Storage | None = None
+    disk_mib: int | None = None
+    network: Network | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where one of a server's ports is reached from outside. Leased: it outlives stops, starts and crashes."""
+    """Where one of a server's ports is reached from outside. Leased: it outlives stops, starts and crashes. ``host``
+    is empty while it is not known yet."""
 
     name: str
     protocol: Protocol
@@ -71,10 +91,21 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a console finds a server in a cluster. ``pod`` None: nowhere, and ``last_exit`` has its last words."""
+
+    pod: str | None
+    takes_commands: bool
+    runs: bool
+    last_exit: Exit | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What was seen of a server: written by the controller only. ``observed_generation`` 0 means never looked at.
 
-    ``world_seen`` is the newest generation of its world that was ever seen to exist, 0 if none was.
+    ``world_seen`` is the newest generation of its world that was ever seen to exist, 0 if none was. ``place`` is where
+    a console finds it, ``node`` the machine of the cluster that it runs on; None where servers are processes here.
     """
 
     observed_generation: int
@@ -82,6 +113,8 @@ class Status:
     endpoints: tuple[Endpoint, ...]
     updated_at: datetime | None = None
     world_seen: int = 0
+    place: Place | None = None
+    node: str | None = None
 
 
 NOT_YET_SEEN = Status(observed_generation=0, conditions=(), endpoints=())

@@ -10,12 +10,14 @@ from overworld.domain.accounts import Actor
 from overworld.domain.conditions import ConditionType, Reason, find_condition
 from overworld.domain.errors import BadInput, Conflict, NotFound, PreconditionFailed
 from overworld.domain.games import Game, Value
+from overworld.domain.offers import Offer
 from overworld.domain.operations import Operation, OperationKind
 from overworld.domain.servers import NOT_YET_SEEN, Desired, Server
 from overworld.domain.state import State, derive_state
 from overworld.games.catalogue import Catalogue
 from overworld.games.variables import check_variables
 from overworld.services import quota
+from overworld.services.addresses import promise_address
 from overworld.services.intents import record_intent
 from overworld.services.names import clean_name
 from overworld.store import servers as rows
@@ -41,12 +43,14 @@ def create(
     variables: Mapping[str, object],
     memory_mib: int | None,
     start: bool,
+    offer: Offer,
     now: datetime,
 ) -> tuple[ServerView, Operation]:
     """A new server of the actor's own, wanted running if ``start``; with it an operation that follows it.
 
     ``variables`` left out take the game's defaults, so does ``memory_mib`` (MiB). Raises BadInput for a name, game,
-    variable or memory that cannot be, Conflict if the actor has a living server of that name, QuotaExceeded.
+    variable or memory that cannot be, Conflict if the actor has a living server of that name, QuotaExceeded, and
+    CapacityExhausted if the installation has no address left.
     """
     entry = _offered_game(catalogue, game)
     name = clean_name(name)
@@ -61,8 +65,10 @@ def create(
         desired=Desired.RUNNING if start else Desired.STOPPED,
         variables=values,
         memory_mib=memory,
+        network=offer.network,
         now=now,
     )
+    promise_address(tx, offer, server, entry, now)
     operation = record_intent(tx, actor, server, OperationKind.CREATE, now)
     view = ServerView(
         server=server,

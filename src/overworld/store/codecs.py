@@ -10,10 +10,12 @@ from sqlalchemy import RowMapping
 
 from overworld.domain.accounts import Account, Quota, Role, Token
 from overworld.domain.activity import Activity, Presence
+from overworld.domain.addresses import AddressLease
 from overworld.domain.conditions import Condition, ConditionType, Truth
+from overworld.domain.exits import Exit
 from overworld.domain.games import Protocol
 from overworld.domain.operations import Operation, OperationKind, Outcome
-from overworld.domain.servers import Desired, Endpoint, RetiredWorld, Server, Status
+from overworld.domain.servers import Desired, Endpoint, Network, Place, RetiredWorld, Server, Status, Storage
 
 Json = dict[str, Any]
 Values: TypeAlias = Mapping[str, Any] | RowMapping
@@ -59,6 +61,55 @@ def read_endpoint(value: Json) -> Endpoint:
     return Endpoint(value["name"], Protocol(value["protocol"]), value["host"], value["port"])
 
 
+def write_place(place: Place | None) -> Json | None:
+    """As it is stored."""
+    if place is None:
+        return None
+    end = place.last_exit
+    return {
+        "pod": place.pod,
+        "takes_commands": place.takes_commands,
+        "runs": place.runs,
+        "last_exit": None
+        if end is None
+        else {
+            "at": end.at.isoformat(),
+            "status": end.status,
+            "signal": end.signal,
+            "asked": end.asked,
+            "save_seen": end.save_seen,
+            "out_of_memory": end.out_of_memory,
+            "lines": [clean_text(line) for line in end.lines],
+        },
+    }
+
+
+def read_place(value: Json | None) -> Place | None:
+    """The place that ``write_place`` wrote."""
+    if value is None:
+        return None
+    end = value["last_exit"]
+    if end is not None:
+        end = Exit(**{**end, "at": datetime.fromisoformat(end["at"]), "lines": tuple(end["lines"])})
+    return Place(value["pod"], value["takes_commands"], value["runs"], end)
+
+
+def read_address(value: Values) -> AddressLease:
+    """The lease of a row of its table; its times may be texts, as JSON has them."""
+    return AddressLease(
+        server_id=value["server_id"],
+        label=value["label"],
+        ports=value["ports"],
+        leased_at=read_time(value["leased_at"]),
+        resource=value["resource"],
+        ip=value["ip"],
+        fqdn=value["fqdn"],
+        annotations=value["annotations"],
+        attempt=value["attempt"],
+        checked_at=None if value["checked_at"] is None else read_time(value["checked_at"]),
+    )
+
+
 def read_status(
     *,
     observed_generation: int,
@@ -66,6 +117,8 @@ def read_status(
     endpoints: Iterable[Json],
     updated_at: datetime | None,
     world_seen: int,
+    place: Json | None,
+    node: str | None,
 ) -> Status:
     """The status of the columns of a status row."""
     return Status(
@@ -74,6 +127,8 @@ def read_status(
         endpoints=tuple(read_endpoint(endpoint) for endpoint in endpoints),
         updated_at=updated_at,
         world_seen=world_seen,
+        place=read_place(place),
+        node=node,
     )
 
 
@@ -99,6 +154,9 @@ def read_server(value: Values, retired_worlds: Iterable[Json]) -> Server:
         updated_at=value["updated_at"],
         deleted_at=value["deleted_at"],
         purge_at=value["purge_at"],
+        storage=None if value["storage"] is None else Storage(value["storage"]),
+        disk_mib=value["disk_mib"],
+        network=None if value["network"] is None else Network(value["network"]),
     )
 
 

@@ -84,6 +84,8 @@ def read_status_columns(row: Values) -> Status:
         endpoints=row["status_endpoints"],
         updated_at=row["status_updated_at"],
         world_seen=row["status_world_seen"],
+        place=row["status_place"],
+        node=row["status_node"],
     )
 
 

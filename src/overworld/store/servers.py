@@ -13,12 +13,14 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 from sqlalchemy.types import Text
 
+from overworld.domain.addresses import AddressLease
 from overworld.domain.errors import Conflict, PreconditionFailed
 from overworld.domain.games import Value
 from overworld.domain.operations import Operation
-from overworld.domain.servers import Desired, Server, Status
+from overworld.domain.servers import Desired, Network, Server, Status, Storage
 from overworld.domain.state import State, derive_state
-from overworld.store.codecs import Values, read_operation, read_server
+from overworld.store.addresses import release_lease
+from overworld.store.codecs import Values, read_address, read_operation, read_server
 from overworld.store.database import Transaction
 from overworld.store.ids import new_id
 from overworld.store.notify import DESIRED
@@ -32,20 +34,22 @@ from overworld.store.server_rows import (
     retired_worlds_of,
     select_views,
 )
-from overworld.store.tables import operation, port_lease, server, server_status
+from overworld.store.tables import address, operation, port_lease, server, server_status
 
 _NAME_INDEX = "uq_server_account_name"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
-    """All that the controller reads of a server. Open operations come oldest first, leases by name."""
+    """All that the controller reads of a server. Open operations come oldest first, leases by name; ``address`` is
+    None where none is leased to it."""
 
     server: Server
     status: Status
     state: State
     open_operations: tuple[Operation, ...]
     leases: tuple[PortLease, ...]
+    address: AddressLease | None = None
 
 
 def insert_server(
@@ -58,6 +62,9 @@ def insert_server(
     variables: Mapping[str, Value],
     memory_mib: int,
     now: datetime,
+    storage: Storage | None = None,
+    disk_mib: int | None = None,
+    network: Network | None = None,
 ) -> Server:
     """A new server at generation 1. Raises ``Conflict`` if its owner has a living one of that name."""
     row = _write(
@@ -74,6 +81,9 @@ def insert_server(
             restarts=0,
             variables=dict(variables),
             memory_mib=memory_mib,
+            storage=storage,
+            disk_mib=disk_mib,
+            network=network,
             world_generation=1,
             created_at=now,
             updated_at=now,
@@ -131,6 +141,9 @@ def update_server(tx: Transaction, changed: Server, *, expected_generation: int)
                 restarts=changed.restarts,
                 variables=dict(changed.variables),
                 memory_mib=changed.memory_mib,
+                storage=changed.storage,
+                disk_mib=changed.disk_mib,
+                network=changed.network,
                 world_generation=changed.world_generation,
                 updated_at=changed.updated_at,
                 deleted_at=changed.deleted_at,
@@ -150,7 +163,7 @@ def update_server(tx: Transaction, changed: Server, *, expected_generation: int)
 
 
 def purge_server(tx: Transaction, server_id: str, now: datetime) -> bool:
-    """Remove the server's row, ports, status, activity and history; abort operations that are still open.
+    """Remove the server's row, ports, address lease, status, activity and history; abort operations still open.
 
     Does nothing and returns False unless it is (still) wanted deleted. Operations, events and running time stay.
     """
@@ -158,6 +171,7 @@ def purge_server(tx: Transaction, server_id: str, now: datetime) -> bool:
     if tx.execute(locked.with_for_update()).one_or_none() is None:
         return False
     release_ports(tx, server_id)
+    release_lease(tx, server_id)
     abort_open_operations(tx, server_id, "The server was removed for good.", now)
     tx.execute(delete(server).where(server.c.id == server_id))
     return True
@@ -184,7 +198,9 @@ def load_many(tx: Transaction, ids: Sequence[str]) -> dict[str, ServerRecord]:
             *(column.label(f"status_{column.name}") for column in server_status.c),
             open_operations.label("open_operations"),
             leases.label("leases"),
+            func.to_jsonb(address.table_valued()).label("address"),
         )
+        .outerjoin(address, address.c.server_id == server.c.id)
         .outerjoin(server_status, server_status.c.server_id == server.c.id)
         .where(server.c.id == any_(literal(list(ids), ARRAY(Text))))
     ).mappings()
@@ -258,4 +274,5 @@ def _read_record(row: Values) -> ServerRecord:
         state=derive_state(found, status),
         open_operations=tuple(read_operation(value) for value in row["open_operations"]),
         leases=tuple(read_lease(value) for value in row["leases"]),
+        address=None if row["address"] is None else read_address(row["address"]),
     )

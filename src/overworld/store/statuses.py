@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from overworld.domain.events import NewEvent
 from overworld.domain.operations import Verdict
-from overworld.domain.servers import ServerId, Status
+from overworld.domain.servers import Place, ServerId, Status
 from overworld.domain.state import State
-from overworld.store.codecs import clean_text, write_condition, write_endpoint
-from overworld.store.database import Transaction
+from overworld.store.codecs import clean_text, read_place, write_condition, write_endpoint, write_place
+from overworld.store.database import Database, Transaction
 from overworld.store.events import insert_events
 from overworld.store.lease import CONTROLLER, check_epoch
+from overworld.store.tables import server_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,12 @@ class StatusWrite:
 # foreign key. Always in the order of ids, so that two batches never wait for each other.
 _UPSERT = text("""
     INSERT INTO server_status (server_id, observed_generation, state, conditions, endpoints, world_seen,
-        updated_at)
-    SELECT server.id, given.observed_generation, given.state, given.conditions, given.endpoints, given.world_seen, :now
+        place, node, updated_at)
+    SELECT server.id, given.observed_generation, given.state, given.conditions, given.endpoints, given.world_seen,
+        given.place, given.node, :now
     FROM jsonb_to_recordset(CAST(:statuses AS jsonb))
         AS given (server_id text, observed_generation bigint, state text, conditions jsonb, endpoints jsonb,
-            world_seen integer)
+            world_seen integer, place jsonb, node text)
     JOIN server ON server.id = given.server_id
     ORDER BY server.id
     FOR KEY SHARE OF server
@@ -49,6 +51,8 @@ _UPSERT = text("""
         conditions = excluded.conditions,
         endpoints = excluded.endpoints,
         world_seen = excluded.world_seen,
+        place = excluded.place,
+        node = excluded.node,
         updated_at = excluded.updated_at
 """)
 
@@ -59,6 +63,14 @@ _END_OPERATIONS = text("""
         AS given (id text, outcome text, reason text, message text)
     WHERE operation.id = given.id AND operation.outcome = 'running'
 """)
+
+
+def load_place(database: Database, server_id: ServerId) -> Place:
+    """Where a console finds the server, as the controller saw it last; nowhere for one that it has not seen."""
+    statement = select(server_status.c.place).where(server_status.c.server_id == server_id)
+    with database.transaction() as tx:
+        found = read_place(tx.execute(statement).scalar_one_or_none())
+    return found or Place(pod=None, takes_commands=False, runs=False, last_exit=None)
 
 
 def write_statuses(tx: Transaction, epoch: int, writes: Sequence[StatusWrite], now: datetime) -> None:
@@ -98,4 +110,6 @@ def _write_status(write: StatusWrite) -> dict[str, object]:
         "conditions": [write_condition(condition) for condition in write.status.conditions],
         "endpoints": [write_endpoint(endpoint) for endpoint in write.status.endpoints],
         "world_seen": write.status.world_seen,
+        "place": write_place(write.status.place),
+        "node": write.status.node,
     }

@@ -77,6 +77,9 @@ server = Table(
     Column("updated_at", Time, nullable=False),
     Column("deleted_at", Time),
     Column("purge_at", Time),
+    Column("storage", Text),  # these three are null where the engine knows no such choice
+    Column("disk_mib", Integer),
+    Column("network", Text),
     CheckConstraint("desired IN ('running', 'stopped', 'deleted')", name="desired"),
     CheckConstraint("(desired = 'deleted') = (purge_at IS NOT NULL)", name="purge_at"),
     Index("ix_server_account_created", "account_id", "created_at", "id"),
@@ -103,6 +106,8 @@ server_status = Table(
     Column("conditions", JSONB, nullable=False),
     Column("endpoints", JSONB, nullable=False),
     Column("world_seen", Integer, nullable=False, server_default="0"),
+    Column("place", JSONB),  # where a console finds it in a cluster
+    Column("node", Text, index=True),
     Column("updated_at", Time, nullable=False),
 )
 
@@ -193,6 +198,53 @@ port_lease = Table(
     Column("server_id", Text, ForeignKey("server.id", ondelete="RESTRICT"), nullable=False),
     Column("name", Text, nullable=False),
     Index("uq_port_lease_server_id_name", "server_id", "name", unique=True),
+)
+
+# A public address of a server's own. Leased by web in the transaction that makes the server; what the cloud made of it
+# is written by the controller. RESTRICT: no server's row may go while its address costs money.
+address = Table(
+    "address",
+    metadata,
+    Column("server_id", Text, ForeignKey("server.id", ondelete="RESTRICT"), primary_key=True),
+    Column("label", Text, nullable=False, unique=True),
+    Column("ports", Integer, nullable=False),
+    Column("resource", Text),
+    Column("ip", Text),
+    Column("fqdn", Text),
+    Column("annotations", JSONB, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("leased_at", Time, nullable=False),
+    Column("checked_at", Time),
+)
+
+cloud_report = Table(  # what the controller last heard of the cloud, for web, which has no rights there
+    "cloud_report",
+    metadata,
+    Column("name", Text, primary_key=True),  # 'capacity' or 'sweep'
+    Column("content", JSONB, nullable=False),
+    Column("seen_at", Time, nullable=False),
+)
+
+node = Table(  # machines of the cluster that carry games: written by the controller
+    "node",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("uid", Text, nullable=False),
+    Column("provider_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("since", Time, nullable=False),
+    Column("updated_at", Time, nullable=False),
+)
+
+node_word = Table(  # what an operator has said of a node: written by web. Of one life of it, hence the uid
+    "node_word",
+    metadata,
+    Column("uid", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("word", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
+    Column("said_at", Time, nullable=False),
 )
 
 lease = Table(

@@ -58,6 +58,8 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
             stack.enter_context(serve_metrics(settings.metrics_listen))
             engine = wiring.open_engine(settings)
             stack.push_async_callback(engine.close)
+            cloud = wiring.open_cloud(settings)
+            stack.push_async_callback(cloud.close)
             if stop_games:
                 stack.push_async_callback(stop_all_games, wiring.open_engine(settings), click.echo)
             await wait_until_free(settings.listen_host, settings.listen_port, stop)
@@ -69,6 +71,7 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
                     catalogue,
                     settings,
                     stop,
+                    cloud=cloud,
                     public_host=wiring.public_host(settings),
                     holder=f"{HOLDER_PREFIX}{secrets.token_hex(4)}",
                 )

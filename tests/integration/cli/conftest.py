@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from werkzeug.serving import make_server
 
 from overworld.cli.main import build_cli
+from overworld.cloud.none import NoCloud
 from overworld.controller.role import run_controller
 from overworld.domain.accounts import Quota, Role
 from overworld.engines.base import Line
@@ -101,7 +102,14 @@ class _Controller(threading.Thread):
         engine = MemoryEngine(self._world)
         catalogue = Catalogue.load()
         await run_controller(
-            self._database, engine, catalogue, self._settings, self._ending, public_host="192.0.2.7", holder="test"
+            self._database,
+            engine,
+            catalogue,
+            self._settings,
+            self._ending,
+            cloud=NoCloud(),
+            public_host="192.0.2.7",
+            holder="test",
         )
         await engine.close()
 

@@ -12,7 +12,8 @@ from azure_standin.installation import AzureStage, Deadly, Killed
 from azure_standin.network import Network
 from azure_standin.shares import Shares
 from overworld.cloud.azure.cloud import AzureCloud
-from overworld.cloud.sweep import Lease, SweepRule, sweep
+from overworld.cloud.sweep import SweepRule, sweep
+from overworld.domain.addresses import AddressLease
 
 ID, OTHER = "bcdf23456789", "bcdf23456788"
 NAME = f"overworld-prod-{ID}"
@@ -138,8 +139,8 @@ async def test_a_sweep(azure: AzureStage, answered: bool) -> None:
             await cloud.ensure_address(server_id, f"l-{server_id}")
         await cloud.mark_orphan(due, NOW - timedelta(days=2))
 
-    async def read() -> list[Lease]:
-        return [Lease(leased, None, NOW)]
+    async def read() -> list[AddressLease]:
+        return [AddressLease(leased, "chess", ports=1, leased_at=NOW)]
 
     async def run(cloud: AzureCloud) -> None:
         await sweep(cloud, read, NOW, SweepRule())

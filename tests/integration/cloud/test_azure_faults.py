@@ -12,7 +12,8 @@ import pytest
 from azure_standin.installation import AT_ONCE, AzureStage
 from azure_standin.server import Fault
 from overworld.cloud.azure.cloud import AzureCloud
-from overworld.cloud.capacity import Leased, check_capacity
+from overworld.cloud.capacity import check_capacity
+from overworld.domain.addresses import Leased
 from overworld.domain.errors import CapacityExhausted, CloudRefused, CloudUnavailable
 
 ID = "bcdf23456789"

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from overworld.cloud.base import Cloud
-from overworld.cloud.capacity import Leased, check_capacity
+from overworld.cloud.capacity import check_capacity
 from overworld.cloud.none import NoCloud
+from overworld.domain.addresses import Leased
 from overworld.domain.errors import CloudRefused
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from controlling import GAME, Shelf
+from overworld.cloud.none import NoCloud
 from overworld.controller import role
 from overworld.domain.accounts import Actor, Quota, Role
+from overworld.domain.offers import Offer
 from overworld.domain.operations import Operation, Outcome
 from overworld.domain.state import State
 from overworld.engines.memory import MemoryEngine, MemoryWorld
@@ -47,7 +49,14 @@ class Site:
             setattr(eyes, name, value)
         task = asyncio.create_task(
             role.run_controller(
-                self.database, eyes, self.shelf, self.settings, stop, public_host="play.example", holder=holder
+                self.database,
+                eyes,
+                self.shelf,
+                self.settings,
+                stop,
+                cloud=NoCloud(),
+                public_host="play.example",
+                holder=holder,
             )
         )
         try:
@@ -69,6 +78,7 @@ class Site:
                 variables={},
                 memory_mib=None,
                 start=start,
+                offer=Offer(),
                 now=datetime.now(UTC),
             )
         return view.server.id

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from overworld.cloud.capacity import AddressQuota, Capacity, Leased, check_capacity
+from overworld.cloud.capacity import AddressQuota, Capacity, check_capacity
+from overworld.domain.addresses import Leased
 from overworld.domain.errors import CapacityExhausted
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from overworld.cloud.base import AddressSeen
 from overworld.cloud.none import NoCloud
-from overworld.cloud.sweep import Lease, Oddity, SweepRule, plan_sweep, sweep
+from overworld.cloud.sweep import Oddity, SweepRule, plan_sweep, sweep
+from overworld.domain.addresses import AddressLease
 from overworld.domain.errors import CloudUnavailable
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -22,11 +23,16 @@ ids = st.sampled_from(list("bcdfghjkmnpq"))
 ips = st.none() | st.sampled_from(["203.0.113.1", "203.0.113.2"])
 times = st.integers(0, 72 * 60).map(lambda minutes: NOW - timedelta(minutes=minutes))
 leases = st.dictionaries(ids, st.tuples(ips, times)).map(
-    lambda rows: [Lease(server_id, ip, at) for server_id, (ip, at) in rows.items()]
+    lambda rows: [lease(server_id, ip, at) for server_id, (ip, at) in rows.items()]
 )
 addresses = st.dictionaries(ids, st.tuples(ips, st.booleans(), st.none() | times)).map(
     lambda rows: [address(server_id, ip, attached, since) for server_id, (ip, attached, since) in rows.items()]
 )
+
+
+def lease(server_id: str, ip: str | None, leased_at: datetime) -> AddressLease:
+    """One row."""
+    return AddressLease(server_id, f"l-{server_id}", ports=1, leased_at=leased_at, ip=ip)
 
 
 def address(
@@ -60,7 +66,7 @@ class Sky(NoCloud):
 
 
 @given(leases, addresses, st.integers(0, 12))
-def test_what_is_leased_is_never_touched(rows: list[Lease], there: list[AddressSeen], most: int) -> None:
+def test_what_is_leased_is_never_touched(rows: list[AddressLease], there: list[AddressSeen], most: int) -> None:
     """Neither marked nor removed, whatever is written on it; and its mark goes."""
     plan = plan_sweep(rows, there, NOW, replace(RULE, most_removals=most))
     leased = {row.server_id for row in rows}
@@ -69,7 +75,7 @@ def test_what_is_leased_is_never_touched(rows: list[Lease], there: list[AddressS
 
 
 @given(leases, addresses, st.integers(0, 12))
-def test_removal_has_its_conditions(rows: list[Lease], there: list[AddressSeen], most: int) -> None:
+def test_removal_has_its_conditions(rows: list[AddressLease], there: list[AddressSeen], most: int) -> None:
     """Removed is only what nothing uses and what was marked a whole grace ago; all of it or, if too many, none."""
     plan = plan_sweep(rows, there, NOW, replace(RULE, most_removals=most))
     leased = {row.server_id for row in rows}
@@ -86,7 +92,7 @@ def test_removal_has_its_conditions(rows: list[Lease], there: list[AddressSeen],
 
 
 @given(leases, addresses)
-def test_everything_odd_is_told_once(rows: list[Lease], there: list[AddressSeen]) -> None:
+def test_everything_odd_is_told_once(rows: list[AddressLease], there: list[AddressSeen]) -> None:
     """Each orphan is a finding before (and when) it is removed; each server has one finding at most."""
     plan = plan_sweep(rows, there, NOW, RULE)
     told = [finding.server_id for finding in plan.findings]
@@ -98,11 +104,11 @@ def test_everything_odd_is_told_once(rows: list[Lease], there: list[AddressSeen]
 def test_both_sides_have_their_orphans() -> None:
     """Each kind in its own words."""
     rows = [
-        Lease("b", "203.0.113.1", LONG_AGO),  # as it should be
-        Lease("c", "203.0.113.2", LONG_AGO),  # changed
-        Lease("d", "203.0.113.3", LONG_AGO),  # gone
-        Lease("f", None, NOW - timedelta(minutes=1)),  # in the making
-        Lease("g", None, LONG_AGO),  # never made
+        lease("b", "203.0.113.1", LONG_AGO),  # as it should be
+        lease("c", "203.0.113.2", LONG_AGO),  # changed
+        lease("d", "203.0.113.3", LONG_AGO),  # gone
+        lease("f", None, NOW - timedelta(minutes=1)),  # in the making
+        lease("g", None, LONG_AGO),  # never made
     ]
     there = [address("b"), address("c"), address("h"), address("j", attached=True, since=LONG_AGO)]
     plan = plan_sweep(rows, there, NOW, RULE)
@@ -128,11 +134,11 @@ def test_many_at_once_need_a_person() -> None:
 
 
 @given(leases, addresses)
-async def test_sweeps_converge(rows: list[Lease], there: list[AddressSeen]) -> None:
+async def test_sweeps_converge(rows: list[AddressLease], there: list[AddressSeen]) -> None:
     """After one sweep, a grace and another, the cloud has what is leased and what is used; a third does nothing."""
     sky = Sky(there)
 
-    async def read() -> list[Lease]:
+    async def read() -> list[AddressLease]:
         return rows
 
     rule = replace(RULE, most_removals=100)
@@ -151,9 +157,9 @@ async def test_sweeps_converge(rows: list[Lease], there: list[AddressSeen]) -> N
 async def test_a_lease_that_comes_late_is_seen() -> None:
     """A server leased between the plan and the removal keeps its address."""
     sky = Sky([address("b", since=LONG_AGO)])
-    reads = iter([[], [Lease("b", None, NOW)]])
+    reads = iter([[], [lease("b", None, NOW)]])
 
-    async def read() -> list[Lease]:
+    async def read() -> list[AddressLease]:
         return next(reads)
 
     assert (await sweep(sky, read, NOW, RULE)).removed == ()
@@ -162,15 +168,15 @@ async def test_a_lease_that_comes_late_is_seen() -> None:
 
 async def test_a_server_that_is_created_meanwhile() -> None:
     """Lease and address appear while the cloud is being listed: the address is nobody's orphan."""
-    rows: list[Lease] = []
+    rows: list[AddressLease] = []
 
     class Growing(Sky):
         async def addresses(self) -> tuple[AddressSeen, ...]:
-            rows.append(Lease("b", None, NOW))
+            rows.append(lease("b", None, NOW))
             self.there["b"] = address("b")
             return await super().addresses()
 
-    async def read() -> list[Lease]:
+    async def read() -> list[AddressLease]:
         return list(rows)
 
     sky = Growing([])
@@ -182,7 +188,7 @@ async def test_one_failure_does_not_end_the_sweep() -> None:
     """What cannot be removed is told, and the rest is removed."""
     sky = Sky([address("b", since=LONG_AGO), address("c", since=LONG_AGO)], stubborn=["b"])
 
-    async def read() -> list[Lease]:
+    async def read() -> list[AddressLease]:
         return []
 
     report = await sweep(sky, read, NOW, RULE)

@@ -11,7 +11,8 @@ from controlling import BEGINNING, ENDPOINT, GAME, make_server, make_subject
 from overworld.controller.planner import Plan, plan
 from overworld.controller.subject import Subject
 from overworld.domain.conditions import Condition, ConditionType, Reason, Truth, find_condition
-from overworld.domain.observed import Exit, Observed, Phase, ProcessSeen, Removal
+from overworld.domain.exits import Exit
+from overworld.domain.observed import Observed, Phase, ProcessSeen, Removal
 from overworld.domain.servers import Desired, RetiredWorld, Server, Status
 
 NOW = BEGINNING + timedelta(hours=1)

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from controlling import GAME, Clock, MemoryRows, Shelf, make_server
+from overworld.cloud.none import NoCloud
 from overworld.controller.preparing import Terms
 from overworld.controller.reconciler import Reconciler
 from overworld.controller.workqueue import WorkQueue
@@ -41,7 +42,9 @@ class Bench:
     async def start(self) -> None:
         """Begin to work."""
         await self.engine.start(self.queue.add)
-        reconciler = Reconciler(self.rows, self.engine, self.shelf, self.queue, self.terms, clock=self.clock)
+        reconciler = Reconciler(
+            self.rows, self.engine, self.shelf, self.queue, self.terms, cloud=NoCloud(), clock=self.clock
+        )
         self.task = asyncio.create_task(reconciler.run())
 
     def create(self, key: str, **changes: object) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from controlling import BEGINNING
 from overworld.controller.sentences import LONGEST_LINE, clean_line, say_crash, say_duration, say_exit
-from overworld.domain.observed import Exit, Phase, ProcessSeen
+from overworld.domain.exits import Exit
+from overworld.domain.observed import Phase, ProcessSeen
 
 
 @pytest.mark.parametrize(

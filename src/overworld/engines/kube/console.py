@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import httpx2
 import msgspec
@@ -17,8 +16,8 @@ from lightkube import KubeConfig
 from lightkube.config.client_adapter import Client, ConnectionParams
 
 from overworld.domain.errors import BadInput, Conflict, EngineRefused, Unavailable
-from overworld.domain.observed import Exit
-from overworld.domain.servers import ServerId
+from overworld.domain.exits import Exit
+from overworld.domain.servers import Place, ServerId
 from overworld.engines.base import Line
 from overworld.engines.kube.lines import Ids, merge_lines, parse_id, parse_line, since_parameter
 from overworld.engines.kube.models import Failure
@@ -33,16 +32,6 @@ MOST_LINES = 1000
 COMMAND_CHARACTERS = 1000
 PROTOCOL = "v5.channel.k8s.io"
 STDIN, ERROR, CLOSE = 0, 3, 255
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a server is. ``pod`` None: nowhere, and ``last_exit`` has its last words."""
-
-    pod: str | None
-    takes_commands: bool
-    runs: bool
-    last_exit: Exit | None
 
 
 class KubeConsole:

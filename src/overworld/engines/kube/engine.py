@@ -18,12 +18,10 @@ from overworld.domain.observed import Launch, Layout, Observed, Phase, Removal, 
 from overworld.domain.servers import ServerId
 from overworld.engines.base import Engine, Wake
 from overworld.engines.kube.client import KubeClient, Missing
-from overworld.engines.kube.console import Place
 from overworld.engines.kube.launches import LAYOUT
 from overworld.engines.kube.models import Claim, Deployment, Object, Service
 from overworld.engines.kube.names import RENDERED, claim_name
 from overworld.engines.kube.objects import (
-    LeasedAddress,
     Manifest,
     render_claim,
     render_deployment,
@@ -45,8 +43,8 @@ GONE_WITHIN_SECONDS = 5.0
 class KubeEngine(Engine):
     """Runs servers as Deployments in one namespace of a cluster.
 
-    Several at once do no harm: server-side apply is idempotent, and a volume admits one pod. ``address_of`` gives the
-    address that is leased to a server, None where the cluster's own balancer chooses.
+    Several at once do no harm: server-side apply is idempotent, and a volume admits one pod. One that is
+    ``observe_only`` writes nothing by itself, and is for roles that only look.
     """
 
     def __init__(
@@ -54,16 +52,15 @@ class KubeEngine(Engine):
         config: KubeConfig,
         options: KubeOptions,
         *,
-        address_of: Callable[[ServerId], LeasedAddress | None] = lambda _: None,
+        observe_only: bool = False,
         times: WatchTimes | None = None,
     ) -> None:
         self._options = options
-        self._address_of = address_of
         self._times = times or WatchTimes()
         self._paths = Paths(options.namespace)
         self._client = KubeClient(config)
         self._state = ClusterState(self._client, self._paths, self._on_change)
-        self._recorder = ExitRecorder(self._client, self._paths, self._state)
+        self._recorder = None if observe_only else ExitRecorder(self._client, self._paths, self._state)
         self._usage = NodeUsage(self._client, options.namespace, options.kubelet_port)
         self._locks: WeakValueDictionary[ServerId, asyncio.Lock] = WeakValueDictionary()
         self._changed = asyncio.Event()
@@ -76,7 +73,8 @@ class KubeEngine(Engine):
     async def close(self) -> None:
         self._wake = lambda _: None
         await self._state.close()
-        await self._recorder.close()
+        if self._recorder is not None:
+            await self._recorder.close()
         await self._client.close()
 
     def layout(self, server_id: ServerId, world_generation: int) -> Layout:
@@ -87,17 +85,6 @@ class KubeEngine(Engine):
 
     def server_ids(self) -> Iterable[ServerId]:
         return sorted(self._state.server_ids())
-
-    def place(self, server_id: ServerId) -> Place:
-        """Where a console finds the server: from the cache, never blocks."""
-        process = self._state.process(server_id)
-        pod = self._state.objects(server_id).pod()
-        return Place(
-            pod=pod.metadata.name if pod is not None else None,
-            takes_commands=pod is not None and pod.accepts_commands,
-            runs=process is not None and process.phase in {Phase.STARTING, Phase.READY},
-            last_exit=process.last_exit if process is not None else None,
-        )
 
     async def apply(self, want: Want, launch: Launch) -> None:
         async with self._alone(want.server_id):
@@ -136,6 +123,10 @@ class KubeEngine(Engine):
     # --- apply
 
     async def _apply(self, want: Want, launch: Launch) -> None:
+        if want.address is not None and want.endpoints:
+            # Whatever runs: an address is mended under players too.
+            service = render_service(want, want.address, self._options)
+            await self._put(self._paths.services, service, self._state.services, Service)
         process = self._state.process(want.server_id)
         if process is not None and process.phase is not Phase.STOPPED:
             # The next start after a crash is one at which an edit takes effect, so it is not waited for.
@@ -148,9 +139,6 @@ class KubeEngine(Engine):
         if want.world_generation < 1:
             return  # asked only to stop, by somebody who knows no more of it
         await self._make_world(want)
-        if want.endpoints:
-            service = render_service(want, self._options, self._address_of(want.server_id))
-            await self._put(self._paths.services, service, self._state.services, Service)
         deployment = render_deployment(want, launch, self._options)
         known = self._state.deployments.find(want.server_id)
         if known is not None and _is_as(known, deployment) and known.spec.replicas == int(want.running):
@@ -264,7 +252,8 @@ class KubeEngine(Engine):
     def _on_change(self, server_id: ServerId) -> None:
         if not server_id:
             return
-        self._recorder.look(server_id)
+        if self._recorder is not None:
+            self._recorder.look(server_id)
         self._wake(server_id)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

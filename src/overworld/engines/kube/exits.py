@@ -10,7 +10,8 @@ from signal import Signals
 import msgspec
 from msgspec import Struct
 
-from overworld.domain.observed import Exit, Phase, ProcessSeen, restart_delay
+from overworld.domain.exits import Exit
+from overworld.domain.observed import Phase, ProcessSeen, restart_delay
 from overworld.engines.kube.models import ContainerStatus, Deployment, Pod, Terminated
 from overworld.engines.kube.names import LAST_EXIT, RESTARTS, SPEC_HASH
 

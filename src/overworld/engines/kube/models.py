@@ -210,9 +210,10 @@ class LoadBalancer(Struct, frozen=True):
 
 
 class ServiceSpec(Struct, frozen=True):
-    """How the ports leave the cluster."""
+    """How the ports leave the cluster. ``cluster_ip`` leads to it inside."""
 
     type: str = "ClusterIP"
+    cluster_ip: str = field(default="", name="clusterIP")
 
 
 class ServiceStatus(Struct, frozen=True, rename="camel"):

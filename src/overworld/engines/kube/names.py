@@ -18,9 +18,6 @@ RENDERED = "overworld/rendered"
 LAST_EXIT = "overworld/last-exit"
 """How the last process ended, on the Deployment: it outlives the pod that it ended in."""
 
-ADDRESS = "overworld/address"
-"""The IP that is leased to the server, on its Service: its status may tell of another."""
-
 EXIT_SEEN = "overworld/exit-seen"
 """A finalizer of every game pod: the pod's object stays until its end was written down."""
 

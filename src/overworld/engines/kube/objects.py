@@ -8,12 +8,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
 from math import ceil
-from typing import Any, Protocol
+from typing import Any
 
 from overworld.domain.errors import EngineRefused
-from overworld.domain.observed import Launch, Want
+from overworld.domain.observed import Launch, Want, WantedAddress
 from overworld.engines.kube.launches import (
     LAUNCH_FOLDER,
     LAYOUT,
@@ -24,7 +23,6 @@ from overworld.engines.kube.launches import (
     render_pod_launch,
 )
 from overworld.engines.kube.names import (
-    ADDRESS,
     CONTAINER,
     EXIT_SEEN,
     FILE_KEY_PREFIX,
@@ -40,20 +38,6 @@ from overworld.engines.kube.names import (
 from overworld.engines.kube.options import KubeOptions, ServiceType
 
 Manifest = dict[str, Any]
-
-
-class LeasedAddress(Protocol):
-    """What a Service has to know of a server's address. ``ip`` None: the cluster's own balancer chooses one."""
-
-    @property
-    def ip(self) -> str | None:
-        """What players reach, and what the Service's status is compared with."""
-        ...
-
-    @property
-    def annotations(self) -> Mapping[str, str]:
-        """For the Service, all of them always: taking one away later means something to the cloud."""
-        ...
 
 
 USER = 10000
@@ -106,7 +90,7 @@ def render_claim(want: Want, options: KubeOptions) -> Manifest:
     )
 
 
-def render_service(want: Want, options: KubeOptions, address: LeasedAddress | None) -> Manifest:
+def render_service(want: Want, address: WantedAddress, options: KubeOptions) -> Manifest:
     """How players come in. It stays over stop and start: a load balancer takes 5 to 20 s for every change."""
     service: Manifest = {
         "apiVersion": "v1",
@@ -114,7 +98,7 @@ def render_service(want: Want, options: KubeOptions, address: LeasedAddress | No
         "metadata": {
             "name": want.server_id,
             "labels": server_labels(want.server_id),
-            "annotations": _address_annotations(address),
+            "annotations": dict(address.annotations),
         },
         "spec": {
             "type": options.service_type.value,
@@ -134,12 +118,6 @@ def render_service(want: Want, options: KubeOptions, address: LeasedAddress | No
         # Local: games see their players' own addresses, and UDP ports get a health probe (docs of Azure's controller).
         service["spec"] |= {"externalTrafficPolicy": "Local", "allocateLoadBalancerNodePorts": False}
     return _stamp(service)
-
-
-def _address_annotations(address: LeasedAddress | None) -> dict[str, str]:
-    if address is None:
-        return {}
-    return {**address.annotations, **({ADDRESS: address.ip} if address.ip is not None else {})}
 
 
 def render_deployment(want: Want, launch: Launch, options: KubeOptions) -> Manifest:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from overworld.engines.kube.models import Claim, Deployment, Pod, Service
-from overworld.engines.kube.names import ADDRESS
+from overworld.engines.kube.models import Claim, Deployment, Pod
 
 IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
@@ -52,16 +51,3 @@ def _say_unscheduled(pod: Pod, claims: Iterable[Claim]) -> str:
     if not message and any(claim.status.phase == "Pending" for claim in claims):
         return "Waiting for a node and for its volume."
     return f"Waiting for a node with room for it. {message}".strip()
-
-
-def say_no_address(service: Service) -> str | None:
-    """Why players cannot come in although the game is ready; None if they can."""
-    if service.spec.type != "LoadBalancer":
-        return None
-    seen = [ingress.ip or ingress.hostname for ingress in service.status.load_balancer.ingress]
-    if not seen:
-        return "Waiting for its address: the cloud's load balancer has not given it one yet."
-    leased = service.metadata.annotations.get(ADDRESS)
-    if leased is not None and leased not in seen:
-        return f"Waiting for its address {leased}: the load balancer still has {', '.join(seen)}."
-    return None

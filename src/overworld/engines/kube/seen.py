@@ -7,11 +7,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from overworld.domain.observed import Phase, ProcessSeen
+from overworld.domain.observed import Phase, ProcessSeen, WayIn
+from overworld.domain.servers import Place
 from overworld.engines.kube.exits import Ended, read_end, recall, restarts_of, spec_hash_of
 from overworld.engines.kube.models import Claim, Deployment, Pod, Service
 from overworld.engines.kube.names import RESTARTS, SPEC_HASH
-from overworld.engines.kube.pending import say_no_address, say_pending
+from overworld.engines.kube.pending import say_pending
 
 _BACK_OFF = re.compile(r"back-off (?:(\d+)m)?(?:(\d+)s)? restarting")
 
@@ -82,13 +83,40 @@ def see_process(objects: ServerObjects, wished_at: datetime) -> ProcessSeen | No
             pending=say_pending(deployment, None, objects.claims),
         )
     seen = _see_pod(pod, objects)
-    if seen.phase is Phase.READY:
-        seen = replace(seen, pending=next((say for one in objects.services if (say := say_no_address(one))), None))
     if not objects.is_wanted and pod.metadata.deletion_timestamp is None:  # its end has been asked for just now
         seen = replace(seen, phase=Phase.STOPPING, since=wished_at, next_start_at=None, pending=None)
     if seen.last_exit is None and before is not None:
         seen = replace(seen, last_exit=before.last_exit)
     return seen
+
+
+def see_way_in(objects: ServerObjects) -> WayIn | None:
+    """The server's Service, and what the balancer says of it."""
+    service = next((one for one in objects.services if one.metadata.deletion_timestamp is None), None)
+    if service is None:
+        return None
+    if service.spec.type == "ClusterIP":
+        hosts = [service.spec.cluster_ip]
+    else:
+        hosts = [ingress.ip or ingress.hostname for ingress in service.status.load_balancer.ingress]
+    return WayIn(tuple(filter(None, hosts)), service.metadata.annotations)
+
+
+def see_place(objects: ServerObjects, process: ProcessSeen | None) -> Place:
+    """Where a console finds the server."""
+    pod = objects.pod()
+    return Place(
+        pod=pod.metadata.name if pod is not None else None,
+        takes_commands=pod is not None and pod.accepts_commands,
+        runs=process is not None and process.phase in {Phase.STARTING, Phase.READY},
+        last_exit=process.last_exit if process is not None else None,
+    )
+
+
+def see_node(objects: ServerObjects) -> str | None:
+    """The node that the server runs on."""
+    pod = objects.pod()
+    return (pod.spec.node_name or None) if pod is not None else None
 
 
 def _see_last(objects: ServerObjects) -> ProcessSeen | None:

@@ -12,7 +12,7 @@ from overworld.domain.servers import ServerId
 from overworld.engines.kube.client import KubeClient
 from overworld.engines.kube.models import Claim, Deployment, Object, Pod, Service
 from overworld.engines.kube.paths import Paths
-from overworld.engines.kube.seen import ServerObjects, see_process
+from overworld.engines.kube.seen import ServerObjects, see_node, see_place, see_process, see_way_in
 from overworld.engines.kube.watch import Cache, ListWatch, WatchTimes
 
 T = TypeVar("T", bound=Object)
@@ -87,12 +87,16 @@ class ClusterState:
     def observed(self, server_id: ServerId) -> Observed:
         """In the words of the port."""
         objects = self.objects(server_id)
+        process = self._process(server_id, objects)
         return Observed(
             server_id,
             complete=self.is_complete,
-            process=self._process(server_id, objects),
+            process=process,
             worlds=objects.worlds,
             exists=objects.exists,
+            way_in=see_way_in(objects),
+            place=see_place(objects, process),
+            node=see_node(objects),
         )
 
     def _process(self, server_id: ServerId, objects: ServerObjects) -> ProcessSeen | None:

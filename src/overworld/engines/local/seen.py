@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from overworld.domain.observed import Exit, Phase, ProcessSeen
+from overworld.domain.exits import Exit
+from overworld.domain.observed import Phase, ProcessSeen
 
 
 @dataclass(frozen=True, slots=True)

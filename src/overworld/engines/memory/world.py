@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from overworld.domain.errors import EngineRefused, EngineUnavailable
+from overworld.domain.exits import Exit
 from overworld.domain.games import Protocol
-from overworld.domain.observed import Exit, Launch, Observed, Phase, ProcessSeen, Removal, Want, restart_delay
+from overworld.domain.observed import Launch, Observed, Phase, ProcessSeen, Removal, Want, restart_delay
 from overworld.domain.servers import ServerId
 from overworld.engines.base import Line, Wake
 

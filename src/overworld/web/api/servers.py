@@ -145,6 +145,7 @@ def create(call: Call, body: ServerGiven) -> Reply:
         variables=body.variables,
         memory_mib=body.memory_mib,
         start=body.start,
+        offer=call.installation.settings.offer,
         now=call.now,
     )
     location = {"Location": f"/api/v1/servers/{view.server.id}"}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import yaml
 
 from overworld.domain.errors import EngineRefused
 from overworld.domain.games import Protocol
+from overworld.domain.observed import WantedAddress
 from overworld.domain.servers import Endpoint
 from overworld.engines.kube.names import RENDERED, RESTARTS, SPEC_HASH
 from overworld.engines.kube.objects import Manifest, render_claim, render_deployment, render_secret, render_service
@@ -24,19 +24,17 @@ GOLDEN = Path(__file__).parent / "golden"
 OPTIONS = KubeOptions()
 
 
-@dataclass(frozen=True)
-class Leased:
-    """An address, as the cloud's port hands it in."""
-
-    ip: str | None = "203.0.113.10"
-    annotations: Mapping[str, str] = field(
-        default_factory=lambda: {
-            "service.beta.kubernetes.io/azure-pip-name": "overworld-b7k2m9q4t6w8",
-            "service.beta.kubernetes.io/azure-dns-label-name": "my-world",
-            "service.beta.kubernetes.io/azure-load-balancer-resource-group": "overworld-addresses",
-            "service.beta.kubernetes.io/azure-load-balancer-ip-allocation-method": "static",
-        }
-    )
+LEASED = WantedAddress(
+    "203.0.113.10",
+    {
+        "overworld/address": "203.0.113.10",
+        "service.beta.kubernetes.io/azure-pip-name": "overworld-b7k2m9q4t6w8",
+        "service.beta.kubernetes.io/azure-dns-label-name": "my-world",
+        "service.beta.kubernetes.io/azure-load-balancer-resource-group": "overworld-addresses",
+        "service.beta.kubernetes.io/azure-load-balancer-ip-allocation-method": "static",
+    },
+)
+INSIDE = KubeOptions(service_type=ServiceType.CLUSTER_IP)
 
 
 def hash_of(manifest: Manifest) -> str:
@@ -50,9 +48,9 @@ OBJECTS = {
         replace(WANT, running=False, endpoints=()), replace(LAUNCH, accepts_commands=False, files={}), OPTIONS
     ),
     "claim": render_claim(WANT, OPTIONS),
-    "service-azure": render_service(WANT, OPTIONS, Leased()),
-    "service-balancer-of-its-own": render_service(WANT, OPTIONS, None),
-    "service-inside": render_service(WANT, KubeOptions(service_type=ServiceType.CLUSTER_IP), None),
+    "service-azure": render_service(WANT, LEASED, OPTIONS),
+    "service-balancer-of-its-own": render_service(WANT, WantedAddress(), OPTIONS),
+    "service-inside": render_service(WANT, WantedAddress(), INSIDE),
     "secret": render_secret(WANT, LAUNCH),
 }
 

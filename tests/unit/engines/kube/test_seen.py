@@ -10,11 +10,10 @@ import pytest
 
 from overworld.domain.observed import Phase, ProcessSeen
 from overworld.engines.kube.models import Pod
-from overworld.engines.kube.seen import ServerObjects, see_process
+from overworld.engines.kube.seen import ServerObjects, see_process, see_way_in
 from unit.engines.kube.cluster_objects import (
     ENDED_AT,
     READY,
-    STARTED,
     claim,
     deployment,
     memory,
@@ -196,11 +195,14 @@ def test_worlds_that_are_being_removed_are_none() -> None:
     assert seen.exists
 
 
-def test_a_ready_game_without_its_address_says_what_it_waits_for() -> None:
-    """None, another than the leased one, or all well."""
-    ready = pod(state=running(), ready=True)
-    assert "has not given" in str(see(ready, services=(service(),)).pending)
-    assert "203.0.113.9" in str(see(ready, services=(service({"ip": "203.0.113.8"}, leased="203.0.113.9"),)).pending)
-    assert see(ready, services=(service({"ip": "203.0.113.9"}, leased="203.0.113.9"),)).pending is None
-    assert see(ready, services=(service(kind="ClusterIP"),)).pending is None
-    assert see(pod(state=running(STARTED))).pending is None
+def test_the_way_in_is_what_the_balancer_says() -> None:
+    """Nothing yet, an address, or the one inside the cluster; none without a Service."""
+    leased = service({"ip": "203.0.113.8"}, leased="203.0.113.9")
+    seen = see_way_in(objects(services=(leased,)))
+    assert seen is not None
+    assert seen.hosts == ("203.0.113.8",)
+    assert seen.annotations["overworld/address"] == "203.0.113.9"
+    nothing_yet = see_way_in(objects(services=(service(),)))
+    assert nothing_yet is not None
+    assert not nothing_yet.hosts
+    assert see_way_in(objects()) is None
