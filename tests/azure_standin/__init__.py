@@ -1,4 +1,4 @@
-"""A stand-in for Azure on loopback: ARM (public IPs, quotas, shares), Entra's token endpoint and Azure Files.
+"""A stand-in for Azure on one machine: ARM (public IPs, balancers, quotas, shares), Entra's token endpoint, Azure Files.
 
 Not named ``azure``: that folder would become a part of Azure's own namespace package.
 """

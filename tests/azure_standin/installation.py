@@ -69,6 +69,27 @@ class AzureStage:
             arm=standin.url, entra=standin.url, storage=standin.url.rstrip("/"), ca_file=self.ca_file
         )
 
+    def settings(self, **settings: str) -> dict[str, str]:
+        """The environment of a process of Overworld that is to use this Azure; ``settings`` are more of them, or other
+        values: ``azure_resource_group="elsewhere"``."""
+        chosen = {
+            "cloud": "azure",
+            "azure_installation": PLACE.installation,
+            "azure_tenant_id": self.identity.tenant_id,
+            "azure_client_id": self.identity.client_id,
+            "azure_token_file": self.identity.token_file,
+            "azure_subscription_id": PLACE.subscription_id,
+            "azure_resource_group": PLACE.resource_group,
+            "azure_region": self.standin.network.region,
+            "azure_storage_account": str(PLACE.storage_account),
+            "azure_share": PLACE.share,
+            "azure_arm_url": self.endpoints.arm,
+            "azure_entra_url": self.endpoints.entra,
+            "azure_storage_url": self.endpoints.storage,
+            "azure_ca_file": self.ca_file,
+        } | settings
+        return {f"OVERWORLD_{name.upper()}": value for name, value in chosen.items()}
+
     def cloud(
         self, transport: AioHttpTransport | None = None, patience: Patience = AT_ONCE, **place: object
     ) -> AzureCloud:
@@ -83,14 +104,14 @@ class AzureStage:
 
 
 @contextmanager
-def run_azure(folder: Path, standin: AzureStandIn | None = None) -> Iterator[AzureStage]:
-    """The stage stands while the block runs; ``folder`` gets the authority's certificate and the service account's
-    token."""
+def run_azure(folder: Path, standin: AzureStandIn | None = None, *, host: str = "127.0.0.1") -> Iterator[AzureStage]:
+    """The stage stands on an address of this machine while the block runs; ``folder`` gets the authority's certificate
+    and the service account's token."""
     authority = trustme.CA()
     ca_file, token_file = folder / "ca.pem", folder / "token"
     authority.cert_pem.write_to_path(str(ca_file))
     token_file.write_text("assertion-of-kubernetes")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    with run_standin(standin or AzureStandIn(signed_in=True), context) as running:
+    authority.issue_cert(host).configure_cert(context)
+    with run_standin(standin or AzureStandIn(signed_in=True), context, host=host) as running:
         yield AzureStage(running, ca_file, token_file)

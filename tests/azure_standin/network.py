@@ -6,64 +6,56 @@ import copy
 import ipaddress
 import itertools
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
+
+from azure_standin.operations import Operation, Operations, Refusal
 
 Json = dict[str, Any]
 LABEL = re.compile(r"[a-z][a-z0-9-]{1,61}[a-z0-9]")
 UNSETTLED = {"Updating", "Deleting"}
 
 
-class Refusal(Exception):
-    """An answer that is an error: HTTP status, Azure's code, its sentence."""
-
-    def __init__(self, status: int, code: str, message: str = "", headers: dict[str, str] | None = None) -> None:
-        super().__init__(f"{status} {code}")
-        self.status, self.code, self.message, self.headers = status, code, message or code, headers or {}
-
-
-@dataclass
-class Operation:
-    """A long-running operation: it goes on by one step whenever anybody looks at it or at its resource."""
-
-    id: str
-    resource: str
-    deletes: bool
-    steps_left: int
-    error: str | None = None
-    status: str = "InProgress"
+def _numbers() -> deque[str]:
+    return deque(str(number) for number in ipaddress.ip_network("203.0.113.0/24").hosts())
 
 
 @dataclass
 class Network:
-    """The public IPs of one subscription in one region.
+    """The public IPs of one subscription in one region, by name.
 
-    ``limit`` is the region's quota; ``foreign_labels`` are DNS labels that another tenant owns; ``steps`` is how often
-    an operation is looked at before it ends; ``operation_error`` lets the next ones end Failed with that code.
+    ``limit`` is the region's quota; ``foreign_labels`` are DNS labels that another tenant owns. Numbers of deleted IPs
+    are given out again only after all others were. Not modelled: one name in two resource groups.
     """
 
+    operations: Operations = field(default_factory=Operations)
     region: str = "eastus"
     limit: int = 10
-    steps: int = 1
     foreign_labels: set[str] = field(default_factory=set)
-    operation_errors: list[str] = field(default_factory=list)
     addresses: dict[str, Json] = field(default_factory=dict)
-    operations: dict[str, Operation] = field(default_factory=dict)
     ever: list[str] = field(default_factory=list)  # every IP number that was ever given out
-    _numbers: Any = field(default_factory=lambda: ipaddress.ip_network("203.0.113.0/24").hosts())
+    _numbers: deque[str] = field(default_factory=_numbers)
     _counter: Any = field(default_factory=itertools.count)
 
-    def get(self, name: str) -> Json:
+    def get(self, path: str) -> Json:
         """The resource as ARM shows it; looking moves its operation on."""
-        resource = self._find(name)
+        resource = self._find(path)
         shown = copy.deepcopy(resource)
-        for operation in self._running(name):
-            self._step(operation)
+        self.operations.look_at_resource(resource["id"])
         return shown
 
-    def put(self, path: str, name: str, body: Json) -> tuple[Json, Operation, bool]:
+    def in_group(self, group: str) -> list[str]:
+        """The ids of every public IP of a resource group, by name."""
+        place = f"/resourcegroups/{group.lower()}/"
+        return [one["id"] for _, one in sorted(self.addresses.items()) if place in one["id"].lower()]
+
+    def put(self, path: str, body: Json) -> tuple[Json, Operation, bool]:
         """Make or replace: the resource as it is at once, the operation, and whether it is new."""
+        name = path.rpartition("/")[2]
         before = self.addresses.get(name)
+        if before is not None and before["id"].lower() != path.lower():
+            raise Refusal(409, "NotModelled", f"The stand-in has one {name} only, and it is {before['id']}.")
         if before is not None and before["properties"]["provisioningState"] in UNSETTLED:
             raise Refusal(409, "AnotherOperationInProgress", "Another operation on this resource is in progress.")
         self._check(name, body, before)
@@ -74,48 +66,46 @@ class Network:
         kept = ("location", "sku", "zones", "tags")
         resource: Json = {
             "name": name,
-            "id": path,
+            "id": before["id"] if before is not None else path,
             "type": "Microsoft.Network/publicIPAddresses",
             "etag": f'W/"{next(self._counter)}"',
             **{key: copy.deepcopy(body[key]) for key in kept if key in body},
             "properties": properties,
         }
         self.addresses[name] = resource
-        return copy.deepcopy(resource), self._begin(name, deletes=False), before is None
+        operation = self.operations.begin(resource["id"], lambda error: self._written(name, error))
+        return copy.deepcopy(resource), operation, before is None
 
-    def patch_tags(self, name: str, tags: dict[str, str]) -> Json:
+    def patch_tags(self, path: str, tags: dict[str, str]) -> Json:
         """ARM's UpdateTags: all tags are replaced."""
-        resource = self._find(name)
+        resource = self._find(path)
         resource["tags"] = dict(tags)
         return copy.deepcopy(resource)
 
-    def delete(self, name: str) -> Operation | None:
+    def delete(self, path: str) -> Operation | None:
         """Begin to delete; None if there is nothing."""
+        name = path.rpartition("/")[2]
         if name not in self.addresses:
             return None
-        resource = self._find(name)
+        resource = self._find(path)
         if resource["properties"]["provisioningState"] in UNSETTLED:
             raise Refusal(409, "AnotherOperationInProgress", "Another operation on this resource is in progress.")
         if "ipConfiguration" in resource["properties"]:
             raise Refusal(400, "PublicIPAddressCannotBeDeleted", f"{name} is still allocated to a resource.")
         resource["properties"]["provisioningState"] = "Deleting"
-        return self._begin(name, deletes=True)
-
-    def look_at(self, operation_id: str) -> Operation:
-        """An operation's state, after one more step."""
-        if operation_id not in self.operations:
-            raise Refusal(404, "OperationNotFound")
-        operation = self.operations[operation_id]
-        self._step(operation)
-        return operation
+        return self.operations.begin(resource["id"], lambda error: self._deleted(name, error))
 
     def attach(self, name: str, to: str) -> None:
         """A balancer's front end ``to`` uses the address (what a cloud controller does)."""
-        self._find(name)["properties"]["ipConfiguration"] = {"id": to}
+        self.addresses[name]["properties"]["ipConfiguration"] = {"id": to}
 
     def detach(self, name: str) -> None:
         """No balancer uses it any more."""
-        self._find(name)["properties"].pop("ipConfiguration", None)
+        self.addresses[name]["properties"].pop("ipConfiguration", None)
+
+    def is_label_free(self, label: str) -> bool:
+        """Whether a new public IP could have the label."""
+        return label not in self.foreign_labels | self._labels_of_others("")
 
     def usages(self) -> list[Json]:
         """The region's quotas, with two that are about something else."""
@@ -127,11 +117,12 @@ class Network:
             for name, (used, limit) in counts.items()
         ]
 
-    def _find(self, name: str) -> Json:
-        try:
-            return self.addresses[name]
-        except KeyError:
-            raise Refusal(404, "ResourceNotFound", f"The resource publicIPAddresses/{name} was not found.") from None
+    def _find(self, path: str) -> Json:
+        name = path.rpartition("/")[2]
+        resource = self.addresses.get(name)
+        if resource is None or resource["id"].lower() != path.lower():
+            raise Refusal(404, "ResourceNotFound", f"The resource publicIPAddresses/{name} was not found.")
+        return resource
 
     def _check(self, name: str, body: Json, before: Json | None) -> None:
         properties = body["properties"]
@@ -158,32 +149,21 @@ class Network:
             if other["name"] != name
         }
 
-    def _begin(self, name: str, *, deletes: bool) -> Operation:
-        error = self.operation_errors.pop(0) if self.operation_errors else None
-        operation = Operation(f"op-{next(self._counter)}", name, deletes, self.steps, error)
-        self.operations[operation.id] = operation
-        return operation
-
-    def _running(self, name: str) -> list[Operation]:
-        return [one for one in self.operations.values() if one.resource == name and one.status == "InProgress"]
-
-    def _step(self, operation: Operation) -> None:
-        if operation.status != "InProgress":
+    def _written(self, name: str, error: str | None) -> None:
+        properties = self.addresses[name]["properties"]
+        properties["provisioningState"] = "Succeeded" if error is None else "Failed"
+        if error is not None:
             return
-        operation.steps_left -= 1
-        if operation.steps_left > 0:
-            return
-        properties = self.addresses[operation.resource]["properties"]
-        if operation.error is not None:
-            operation.status = properties["provisioningState"] = "Failed"
-            return
-        operation.status = "Succeeded"
-        if operation.deletes:
-            del self.addresses[operation.resource]
-            return
-        properties["provisioningState"] = "Succeeded"
         if "ipAddress" not in properties:
-            properties["ipAddress"] = str(next(self._numbers))
+            properties["ipAddress"] = self._numbers.popleft()
             self.ever.append(properties["ipAddress"])
         if label := properties.get("dnsSettings", {}).get("domainNameLabel"):
             properties["dnsSettings"]["fqdn"] = f"{label}.{self.region}.cloudapp.azure.com"
+
+    def _deleted(self, name: str, error: str | None) -> None:
+        if error is not None:
+            self.addresses[name]["properties"]["provisioningState"] = "Failed"
+            return
+        gone = self.addresses.pop(name)
+        if number := gone["properties"].get("ipAddress"):
+            self._numbers.append(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
-from azure_standin.network import Refusal
+from azure_standin.operations import Refusal
 
 
 @dataclass

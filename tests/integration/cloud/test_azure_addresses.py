@@ -161,7 +161,7 @@ async def test_an_ip_of_the_wrong_kind_is_refused(azure: AzureStage, azure_cloud
 async def test_a_taken_label_is_told(azure: AzureStage, azure_cloud: AzureCloud, late: bool) -> None:
     """Another tenant's label: refused with the reason, whenever Azure notices; another label then works."""
     if late:
-        azure.standin.network.operation_errors.append("DnsRecordInUse")
+        azure.standin.operations.errors.append("DnsRecordInUse")
     else:
         azure.standin.network.foreign_labels.add("minecraft")
     with pytest.raises(CloudRefused, match="choose another label") as refused:
@@ -192,7 +192,8 @@ async def test_every_page_is_listed_and_only_ours(azure: AzureStage, azure_cloud
     staging = azure.cloud(installation="staging")
     await staging.ensure_address(ID, "staging-world")
     await staging.close()
-    copied = dict(azure.standin.network.addresses[f"overworld-prod-{ids[0]}"], name="by-hand")
+    ours = azure.standin.network.addresses[f"overworld-prod-{ids[0]}"]
+    copied = dict(ours, name="by-hand", id=ours["id"].replace(ours["name"], "by-hand"))
     azure.standin.network.addresses["by-hand"] = copied
     assert [seen.server_id for seen in await azure_cloud.addresses()] == ids
 

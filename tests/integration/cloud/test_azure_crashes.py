@@ -9,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from azure_standin.installation import AzureStage, Deadly, Killed
-from azure_standin.network import Network
-from azure_standin.shares import Shares
 from overworld.cloud.azure.cloud import AzureCloud
 from overworld.cloud.sweep import SweepRule, sweep
 from overworld.domain.addresses import AddressLease
@@ -27,8 +25,7 @@ answered_or_not = pytest.mark.parametrize("answered", [False, True], ids=["not s
 
 async def begin(azure: AzureStage, prepare: Call) -> None:
     """A fresh Azure on which operations take two looks, with what the call needs."""
-    azure.standin.network = Network(steps=2)
-    azure.standin.shares = Shares()
+    azure.standin.begin_anew(steps=2)
     cloud = azure.cloud()
     await prepare(cloud)
     await cloud.close()

@@ -59,7 +59,7 @@ async def test_a_fault_that_stays_is_unavailable(azure: AzureStage, azure_cloud:
 async def test_a_lost_answer_to_a_write(azure: AzureStage, azure_cloud: AzureCloud) -> None:
     """The write happened, its answer did not come: it may be sent twice, and there is one IP in the end."""
     azure.standin.faults.append(Fault("PUT", drop_after=True))
-    azure.standin.network.steps = 3
+    azure.standin.operations.steps = 3
     try:
         await azure_cloud.ensure_address(ID, "my-world")
     except CloudUnavailable:
@@ -103,7 +103,7 @@ async def test_an_operation_that_azure_forgot(azure: AzureStage, azure_cloud: Az
 @pytest.mark.parametrize("code", ["InternalServerError", "Canceled"])
 async def test_an_operation_that_fails_midway(azure: AzureStage, azure_cloud: AzureCloud, code: str) -> None:
     """It passes: the next call finds the failed IP and puts it right."""
-    azure.standin.network.operation_errors.append(code)
+    azure.standin.operations.errors.append(code)
     with pytest.raises(CloudUnavailable, match=code):
         await azure_cloud.ensure_address(ID, "my-world")
     await azure_cloud.ensure_address(ID, "my-world")
@@ -113,7 +113,7 @@ async def test_an_operation_that_fails_midway(azure: AzureStage, azure_cloud: Az
 async def test_a_deletion_that_fails_midway(azure: AzureStage, azure_cloud: AzureCloud) -> None:
     """It is not called released, and the next call releases it."""
     await azure_cloud.ensure_address(ID, "my-world")
-    azure.standin.network.operation_errors.append("InternalServerError")
+    azure.standin.operations.errors.append("InternalServerError")
     with pytest.raises(CloudUnavailable):
         await azure_cloud.release_address(ID)
     await azure_cloud.release_address(ID)
@@ -130,7 +130,7 @@ async def test_attached_between_looking_and_deleting(azure: AzureStage, azure_cl
 
 async def test_an_operation_without_end(azure: AzureStage) -> None:
     """The call ends at its deadline; a later one, also of another process, waits for what goes on and adopts it."""
-    azure.standin.network.steps = 10**9
+    azure.standin.operations.steps = 10**9
     hasty = azure.cloud(
         patience=replace(AT_ONCE, deadline=timedelta(seconds=0.5), poll_interval=timedelta(seconds=0.01))
     )
@@ -138,7 +138,7 @@ async def test_an_operation_without_end(azure: AzureStage) -> None:
         with pytest.raises(CloudUnavailable, match=r"within 0\.5 s"):
             await hasty.ensure_address(ID, "my-world")
     await hasty.close()
-    next(iter(azure.standin.network.operations.values())).steps_left = 2
+    next(iter(azure.standin.operations.begun.values())).steps_left = 2
     patient = azure.cloud()
     await patient.ensure_address(ID, "my-world")
     await patient.close()
@@ -148,7 +148,7 @@ async def test_an_operation_without_end(azure: AzureStage) -> None:
 
 async def test_two_controllers_at_once(azure: AzureStage) -> None:
     """An old leader and a new one make the same address: one IP, and neither is told anything but to try again."""
-    azure.standin.network.steps = 3
+    azure.standin.operations.steps = 3
     clouds = [azure.cloud() for _ in range(4)]
     results = await asyncio.gather(*(cloud.ensure_address(ID, "my-world") for cloud in clouds), return_exceptions=True)
     for cloud in clouds:
