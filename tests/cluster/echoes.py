@@ -7,7 +7,6 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-from cluster.harness.arm import resource_path
 from cluster.harness.cluster import Cluster
 from cluster.harness.images import ECHO
 from cluster.harness.provisioner import DISK
@@ -26,7 +25,7 @@ def apply(cluster: Cluster, *objects: dict[str, Any]) -> None:
 
 def prepare(cluster: Cluster) -> None:
     """The namespace (Pod Security restricted), the storage class and the resource group. Safe to call twice."""
-    cluster.arm.create_group(GROUP)
+    cluster.azure.standin.groups.add(GROUP)
     label = {"pod-security.kubernetes.io/enforce": "restricted"}
     apply(
         cluster,
@@ -43,9 +42,11 @@ def prepare(cluster: Cluster) -> None:
     )
 
 
-def service(name: str, *, pip: str | None = None, label: str | None = None, **annotations: str) -> dict[str, Any]:
-    """A LoadBalancer Service for ``name`` on the public IP ``pip``."""
-    wishes = {f"{ANNOTATION}load-balancer-resource-group": GROUP, **annotations}
+def service(
+    name: str, *, pip: str | None = None, label: str | None = None, group: str = GROUP, **annotations: str
+) -> dict[str, Any]:
+    """A LoadBalancer Service for ``name`` on the public IP ``pip`` of the resource group."""
+    wishes = {f"{ANNOTATION}load-balancer-resource-group": group, **annotations}
     wishes |= {} if pip is None else {f"{ANNOTATION}pip-name": pip}
     wishes |= {} if label is None else {f"{ANNOTATION}dns-label-name": label}
     return {
@@ -145,16 +146,11 @@ def warnings_of(cluster: Cluster, name: str) -> list[str]:
     return listed.splitlines()
 
 
-def public_ip_path(name: str) -> str:
-    """The ARM id of a public IP in our resource group."""
-    return resource_path(GROUP, "publicIPAddresses", name)
-
-
 def public_ips(cluster: Cluster) -> list[dict[str, Any]]:
     """Every public IP in our resource group."""
-    path = public_ip_path("x").rpartition("/")[0]
-    listed: list[dict[str, Any]] = cluster.arm.answer("GET", path, {}, {}, None).body["value"]
-    return listed
+    standin = cluster.azure.standin
+    with standin.lock:
+        return [standin.network.get(path) for path in standin.network.in_group(GROUP)]
 
 
 def remove_all(cluster: Cluster) -> None:
@@ -163,4 +159,4 @@ def remove_all(cluster: Cluster) -> None:
     cluster.kubectl("--namespace", NAMESPACE, "delete", kinds, "--all", "--timeout=60s")
     cluster.kubectl("delete", "persistentvolume", "--all", "--timeout=60s")
     for public_ip in public_ips(cluster):
-        cluster.arm.answer("DELETE", public_ip["id"], {}, {}, None)
+        cluster.azure.standin.remove_public_ip(GROUP, public_ip["name"])

@@ -12,9 +12,9 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.mgmt.network import NetworkManagementClient
 
-from cluster.harness.arm import LOCATION, SUBSCRIPTION, Arm
+from azure_standin.server import SUBSCRIPTION, AzureStandIn, Fault, run_standin
 
-GROUP = "addresses"
+GROUP, LOCATION = "addresses", "eastus"
 
 
 class AnyToken:
@@ -26,22 +26,19 @@ class AnyToken:
 
 
 @pytest.fixture
-def arm() -> Iterator[Arm]:
+def azure() -> Iterator[AzureStandIn]:
     """The stand-in with one resource group."""
-    running = Arm()
-    running.start()
-    running.create_group(GROUP)
-    yield running
-    running.close()
+    with run_standin(AzureStandIn(groups={GROUP})) as running:
+        yield running
 
 
 @pytest.fixture
-def network(arm: Arm) -> Iterator[Any]:
+def network(azure: AzureStandIn) -> Iterator[Any]:
     """Azure's client for networks."""
     with NetworkManagementClient(
         AnyToken(),
         SUBSCRIPTION,
-        base_url=arm.url,
+        base_url=azure.url,
         polling_interval=0,
         retry_backoff_factor=0.01,
         authentication_policy=SansIOHTTPPolicy(),
@@ -60,9 +57,9 @@ def create(network: Any, name: str, label: str) -> Any:
     return network.public_ip_addresses.begin_create_or_update(GROUP, name, static_ip(label)).result()
 
 
-def test_a_write_takes_its_time_and_the_address_stays(arm: Arm, network: Any) -> None:
+def test_a_write_takes_its_time_and_the_address_stays(azure: AzureStandIn, network: Any) -> None:
     """A long-running write is polled to its end; written again, the IP keeps its address."""
-    arm.write_seconds = 0.3
+    azure.operations.seconds = 0.3
     began = time.monotonic()
     address = create(network, "one", "castle").ip_address
     assert time.monotonic() - began >= 0.3
@@ -70,9 +67,9 @@ def test_a_write_takes_its_time_and_the_address_stays(arm: Arm, network: Any) ->
     assert network.public_ip_addresses.get(GROUP, "one").dns_settings.fqdn == "tower.eastus.cloudapp.azure.com"
 
 
-def test_deleting_takes_its_time(arm: Arm, network: Any) -> None:
+def test_deleting_takes_its_time(azure: AzureStandIn, network: Any) -> None:
     """A deletion is polled to its end; then the IP is gone, and so is its label."""
-    arm.write_seconds = 0.2
+    azure.operations.seconds = 0.2
     create(network, "one", "castle")
     network.public_ip_addresses.begin_delete(GROUP, "one").result()
     with pytest.raises(ResourceNotFoundError):
@@ -80,22 +77,22 @@ def test_deleting_takes_its_time(arm: Arm, network: Any) -> None:
     assert network.check_dns_name_availability(LOCATION, domain_name_label="castle").available
 
 
-def test_refusals_carry_azures_words(arm: Arm, network: Any) -> None:
+def test_refusals_carry_azures_words(azure: AzureStandIn, network: Any) -> None:
     """A label in use, a quota that is full, a group that is not there."""
     create(network, "one", "castle")
     with pytest.raises(HttpResponseError, match="DnsRecordInUse"):
         create(network, "two", "castle")
-    arm.public_ip_quota = 1
+    azure.network.limit = 1
     with pytest.raises(HttpResponseError, match="PublicIPCountLimitReached"):
         create(network, "two", "tower")
-    assert [usage.limit for usage in network.usages.list(LOCATION)] == [1]
+    assert [use.limit for use in network.usages.list(LOCATION) if use.name.value == "PublicIPAddresses"] == [1]
     with pytest.raises(ResourceNotFoundError, match="ResourceGroupNotFound"):
         list(network.public_ip_addresses.list("elsewhere"))
 
 
-def test_faults_in_passing_are_waited_out_by_the_library(arm: Arm, network: Any) -> None:
+def test_faults_in_passing_are_waited_out_by_the_library(azure: AzureStandIn, network: Any) -> None:
     """A 429 with Retry-After and a 500 are tried again by Azure's library itself."""
     create(network, "one", "castle")
     for status in (429, 500):
-        arm.fail(1, status, "InPassing", retry_after=0.1)
+        azure.faults.append(Fault(status=status, code="InPassing", retry_after="0.1"))
         assert [ip.name for ip in network.public_ip_addresses.list(GROUP)] == ["one"]

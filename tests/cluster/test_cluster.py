@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from azure_standin.server import Fault
 from cluster import echoes
 from cluster.harness import programs
 from cluster.harness.cluster import Cluster
 from cluster.harness.names import RUN_FOLDER
-from waiting import wait_until
+from overworld.domain.errors import CloudUnavailable
+from waiting import eventually, wait_until
 
 UDP, TCP = socket.SOCK_DGRAM, socket.SOCK_STREAM
 ON_PAPER = {
@@ -38,7 +40,7 @@ def games(cluster: Cluster) -> Iterator[Cluster]:
 
 def serve(cluster: Cluster, name: str, **options: str) -> str:
     """An echo server at a static address of its own; the address, once it answers there."""
-    address = cluster.arm.create_public_ip(echoes.GROUP, name)
+    address = cluster.azure.standin.make_public_ip(echoes.GROUP, name)
     echoes.apply(cluster, echoes.service(name, pip=name), echoes.deployment(name, **options))
     wait_until(lambda: echoes.ask(UDP, address, "hello"), 30, f"{name} answers at {address}")
     return address
@@ -105,15 +107,15 @@ def test_a_missing_address_is_told_and_tried_again_when_an_annotation_changes(ga
     wait_until(lambda: echoes.warnings_of(games, "late"), 10, "the cloud controller complains")
     assert "PublicIP from annotation azure-pip-name" in echoes.warnings_of(games, "late")[0]
     assert echoes.address_of(games, "late") == ""
-    address = games.arm.create_public_ip(echoes.GROUP, "late")
+    address = games.azure.standin.make_public_ip(echoes.GROUP, "late")
     echoes.apply(games, echoes.service("late", pip="late", **{"overworld.test/touched": "1"}))
     wait_until(lambda: echoes.address_of(games, "late") == address, 3, "the address is there")
 
 
 def test_a_label_belongs_to_one(games: Cluster) -> None:
     """A DNS label that another IP has is refused with Azure's word, no address comes until it changes."""
-    games.arm.create_public_ip(echoes.GROUP, "first", label="castle")
-    address = games.arm.create_public_ip(echoes.GROUP, "second")
+    games.azure.standin.make_public_ip(echoes.GROUP, "first", label="castle")
+    address = games.azure.standin.make_public_ip(echoes.GROUP, "second")
     echoes.apply(games, echoes.service("second", pip="second", label="castle"))
     wait_until(lambda: echoes.warnings_of(games, "second"), 10, "the cloud controller complains")
     assert "DnsRecordInUse" in echoes.warnings_of(games, "second")[0]
@@ -127,7 +129,7 @@ def test_services_wait_for_one_another(games: Cluster) -> None:
     games.cloud.write_seconds = 0.2
     names = ("one", "two", "three")
     for name in names:
-        games.arm.create_public_ip(echoes.GROUP, f"serial-{name}")
+        games.azure.standin.make_public_ip(echoes.GROUP, f"serial-{name}")
     began = time.monotonic()
     echoes.apply(games, *(echoes.service(name, pip=f"serial-{name}") for name in names))
     wait_until(lambda: all(echoes.address_of(games, name) for name in names), 20, "all have their address")
@@ -136,17 +138,15 @@ def test_services_wait_for_one_another(games: Cluster) -> None:
 
 def test_a_deleted_service_leaves_its_address(games: Cluster) -> None:
     """The finalizer goes after the work; our IP and its address stay, and can be deleted then."""
-    address = games.arm.create_public_ip(echoes.GROUP, "stays", label="stays")
+    address = games.azure.standin.make_public_ip(echoes.GROUP, "stays", label="stays")
     echoes.apply(games, echoes.service("stays", pip="stays", label="stays"))
     wait_until(lambda: echoes.address_of(games, "stays") == address, 10, "the address is there")
     games.kubectl("--namespace", echoes.NAMESPACE, "delete", "service", "stays", "--timeout=20s")
-    path = echoes.public_ip_path("stays")
-    kept = games.arm.find(path)
-    assert kept is not None
-    assert kept["properties"]["ipAddress"] == address
+    (kept,) = echoes.public_ips(games)
+    assert (kept["name"], kept["properties"]["ipAddress"]) == ("stays", address)
     assert "ipConfiguration" not in kept["properties"]
-    games.arm.answer("DELETE", path, {}, {}, None)
-    assert games.arm.find(path) is None
+    games.azure.standin.remove_public_ip(echoes.GROUP, "stays")
+    assert not echoes.public_ips(games)
 
 
 def test_without_a_name_the_controller_makes_an_address_of_its_own_and_deletes_it(games: Cluster) -> None:
@@ -159,10 +159,31 @@ def test_without_a_name_the_controller_makes_an_address_of_its_own_and_deletes_i
     assert not [ip for ip in echoes.public_ips(games) if "tags" in ip]
 
 
+async def test_an_address_made_by_overworld_is_found_and_outlives_its_service(games: Cluster) -> None:
+    """AzureCloud makes the IP, the cloud controller serves it, and it can be released once its Service is gone."""
+    cloud = games.azure.cloud()
+    try:
+        address = await cloud.ensure_address("bcdf23456789", "castle-bcdf23456789")
+        wishes = dict(address.annotations)
+        manifest = echoes.service(
+            "ours", group=wishes.pop(f"{echoes.ANNOTATION}load-balancer-resource-group"), **wishes
+        )
+        echoes.apply(games, manifest)
+        await eventually(lambda: echoes.address_of(games, "ours") == address.ip, 10, "the status shows the address")
+        assert [(seen.label, seen.attached) for seen in await cloud.addresses()] == [("castle-bcdf23456789", True)]
+        with pytest.raises(CloudUnavailable, match="its Service is not gone"):
+            await cloud.release_address("bcdf23456789")
+        games.kubectl("--namespace", echoes.NAMESPACE, "delete", "service", "ours", "--timeout=20s")
+        await cloud.release_address("bcdf23456789")
+        assert await cloud.addresses() == ()
+    finally:
+        await cloud.close()
+
+
 def test_throttling_blocks_every_service_and_passes(games: Cluster) -> None:
     """A 429 of ARM holds everything for as long as it says; then work goes on without an event."""
-    games.arm.create_public_ip(echoes.GROUP, "throttled")
-    games.arm.fail(1, 429, "TooManyRequests", retry_after=1.0)
+    games.azure.standin.make_public_ip(echoes.GROUP, "throttled")
+    games.azure.standin.faults.append(Fault(status=429, code="TooManyRequests", retry_after="1"))
     began = time.monotonic()
     echoes.apply(games, echoes.service("throttled", pip="throttled"))
     wait_until(lambda: echoes.address_of(games, "throttled"), 10, "it has an address")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 
 import httpx
 
+from azure_standin.installation import AzureStage
+from azure_standin.server import ARM
 from cluster.harness.cloud_settings import CloudSettings
 
 _PASSING = {429, 500, 502, 503, 504}
 _ATTEMPTS = 4
+_VERSION = {"api-version": "2024-05-01"}
 
 
 class ArmRefused(Exception):
@@ -24,8 +28,14 @@ class ArmRefused(Exception):
 class ArmClient:
     """Waits for each write, and for a refusal that may pass, as long as ``settings`` say or ARM does."""
 
-    def __init__(self, url: str, settings: CloudSettings) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=30, trust_env=False)
+    def __init__(self, azure: AzureStage, settings: CloudSettings) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=azure.standin.url,
+            headers={"Authorization": f"Bearer {azure.standin.issue_token(ARM)}"},
+            timeout=30,
+            trust_env=False,
+            verify=ssl.create_default_context(cafile=azure.ca_file),
+        )
         self._settings = settings
 
     async def close(self) -> None:
@@ -44,8 +54,9 @@ class ArmClient:
         """Write a resource and wait until it is done; the resource. Raises ArmRefused."""
         await asyncio.sleep(self._settings.write_seconds)
         response = await self._send("PUT", path, body)
-        written: dict[str, Any] = _checked(response)
+        _checked(response)
         await self._wait(response)
+        written: dict[str, Any] = _checked(await self._send("GET", path, None))
         return written
 
     async def delete(self, path: str) -> None:
@@ -59,13 +70,17 @@ class ArmClient:
         operation = response.headers.get("Azure-AsyncOperation")
         while operation:
             answer = _checked(await self._send("GET", operation, None))
+            if answer["status"] == "Failed":
+                error = answer["error"]
+                raise ArmRefused("GET", operation, 200, error["code"], error["message"])
             if answer["status"] != "InProgress":
                 return
             await asyncio.sleep(0.05)
 
     async def _send(self, method: str, path: str, body: Any) -> httpx.Response:
         for attempt in range(_ATTEMPTS):
-            response = await self._http.request(method, path, json=body)
+            params = None if path.startswith("https:") else _VERSION  # the path of an operation is whole
+            response = await self._http.request(method, path, json=body, params=params)
             if response.status_code not in _PASSING or attempt == _ATTEMPTS - 1:
                 break
             await asyncio.sleep(float(response.headers.get("Retry-After", self._settings.throttled_seconds)))

@@ -5,18 +5,19 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from azure_standin.arm import resource_id
 from cluster.harness.annotations import Wishes, read_wishes
-from cluster.harness.arm import LOCATION, resource_path
 from cluster.harness.arm_client import ArmClient
 
 BALANCER = "kubernetes"
+LOCATION = "eastus"
 OWN_TAG = "k8s-azure-service"
 _OWN_TAGS = (OWN_TAG, "service")
 _LISTS = ("frontendIPConfigurations", "loadBalancingRules", "probes")
 
 
 class MissingPublicIp(Exception):
-    """The annotation names a public IP that is not there."""
+    """The annotation names a public IP that is not there, or has no address yet."""
 
 
 class AzureResources:
@@ -24,9 +25,9 @@ class AzureResources:
 
     def __init__(self, arm: ArmClient, own_group: str) -> None:
         self._arm, self._own_group = arm, own_group
-        self._balancer = resource_path(own_group, "loadBalancers", BALANCER)
+        self._balancer = resource_id(own_group, "loadBalancers", BALANCER)
         self._pool = f"{self._balancer}/backendAddressPools/{BALANCER}"
-        self._security = resource_path(own_group, "networkSecurityGroups", "aks-agentpool-nsg")
+        self._security = resource_id(own_group, "networkSecurityGroups", "aks-agentpool-nsg")
 
     async def ensure(self, service: Any, nodes: list[str]) -> str:
         """Public IP, balancer, pool, security group, in this order; what is right is not written. The address.
@@ -35,6 +36,9 @@ class AzureResources:
         """
         wishes = read_wishes(service.metadata.annotations or {}, self._own_group)
         public_ip = await self._ensure_public_ip(service, wishes)
+        address = public_ip["properties"].get("ipAddress")
+        if address is None:
+            raise MissingPublicIp(f"The public IP {public_ip['name']} of {_full_name(service)} has no address yet")
         before = await self._arm.get(self._balancer) or {"location": LOCATION, "properties": {}}
         after = self._without(before, service)
         mine = _render(service, public_ip["id"], wishes, self._balancer)
@@ -45,7 +49,7 @@ class AzureResources:
             await self._arm.put(self._balancer, after)
             await self._arm.put(self._pool, {"properties": {"members": _members(after)}})
             await self._write_security(after)
-        return str(public_ip["properties"]["ipAddress"])
+        return str(address)
 
     async def remove(self, service: Any) -> None:
         """Take the Service out of the balancer; its public IP stays, unless it is tagged as the controller's own."""
@@ -57,14 +61,14 @@ class AzureResources:
                 await self._arm.put(self._pool, {"properties": {"members": _members(before)}})
                 await self._write_security(after)
         wishes = read_wishes(service.metadata.annotations or {}, self._own_group)
-        path = resource_path(wishes.group, "publicIPAddresses", wishes.pip_name or _own_name(service))
+        path = resource_id(wishes.group, "publicIPAddresses", wishes.pip_name or _own_name(service))
         public_ip = await self._arm.get(path)
         tags = (public_ip or {}).get("tags") or {}
         if any(_full_name(service) in str(tags.get(tag, "")).split(",") for tag in _OWN_TAGS):
             await self._arm.delete(path)
 
     async def _ensure_public_ip(self, service: Any, wishes: Wishes) -> dict[str, Any]:
-        path = resource_path(wishes.group, "publicIPAddresses", wishes.pip_name or _own_name(service))
+        path = resource_id(wishes.group, "publicIPAddresses", wishes.pip_name or _own_name(service))
         current = await self._arm.get(path)
         if current is None and wishes.pip_name is not None:
             raise MissingPublicIp(

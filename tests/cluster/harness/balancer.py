@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from cluster.harness.arm import Arm
+from azure_standin.server import AzureStandIn
 from cluster.harness.cloud_settings import CloudSettings
 from cluster.harness.commands import CommandFailed, run
 from cluster.harness.names import BRIDGE
@@ -37,10 +37,10 @@ class Probe:
 class Balancer:
     """Serves the frontends of one balancer resource. ``routes``: the node that each address leads to now."""
 
-    def __init__(self, arm: Arm, path: str, settings: CloudSettings) -> None:
+    def __init__(self, azure: AzureStandIn, path: str, settings: CloudSettings) -> None:
         self._settings = settings
         self.routes: dict[str, str] = {}
-        self._arm, self._path = arm, path
+        self._azure, self._path = azure, path
         self._failures: dict[Probe, int] = {}
         self._due: dict[Probe, float] = {}
 
@@ -49,21 +49,23 @@ class Balancer:
         async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT_SECONDS, trust_env=False) as client:
             changes, frontends = -1, {}
             while True:
-                if changes != self._arm.changes:
-                    changes = self._arm.changes
-                    frontends = dict(self._frontends())
+                if changes != self._azure.balancers.changes:
+                    with self._azure.lock:
+                        changes = self._azure.balancers.changes
+                        frontends = dict(self._frontends())
                 await self._probe(client, {probe for probes in frontends.values() for probe in probes})
                 await self._point(frontends)
                 await asyncio.sleep(_TICK_SECONDS)
 
     def _frontends(self) -> Iterator[tuple[str, tuple[Probe, ...]]]:
         """Each address and the probes that decide which of the nodes may get its packets."""
-        body = self._arm.find(self._path)
+        body = self._azure.balancers.resources.get(self._path.lower())
         properties = body["properties"] if body else {}
         pool = [member["ipAddress"] for member in properties.get("backendAddresses", ())]
         probes = {probe["name"]: probe["properties"] for probe in properties.get("probes", ())}
         for frontend in properties.get("frontendIPConfigurations", ()):
-            public_ip = self._arm.find(frontend["properties"]["publicIPAddress"]["id"])
+            name = frontend["properties"]["publicIPAddress"]["id"].rpartition("/")[2]
+            public_ip = self._azure.network.addresses.get(name)
             probe: dict[str, Any] | None = probes.get(frontend["name"])
             if public_ip is not None and probe is not None:
                 yield (

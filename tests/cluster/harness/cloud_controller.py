@@ -21,8 +21,8 @@ from lightkube import ApiError, AsyncClient, KubeConfig
 from lightkube.resources.core_v1 import Node, Service
 from lightkube.types import PatchType
 
+from azure_standin.installation import AzureStage
 from cluster.harness.annotations import BadAnnotation
-from cluster.harness.arm import Arm
 from cluster.harness.arm_client import ArmClient, ArmRefused
 from cluster.harness.azure_resources import AzureResources, MissingPublicIp
 from cluster.harness.cloud_events import record_event
@@ -36,8 +36,8 @@ _EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 class CloudController:
     """One worker over all Services. ``run`` works until cancelled."""
 
-    def __init__(self, kubeconfig: Path, arm: Arm, settings: CloudSettings) -> None:
-        self._kubeconfig, self._arm, self._settings = kubeconfig, arm, settings
+    def __init__(self, kubeconfig: Path, azure: AzureStage, settings: CloudSettings) -> None:
+        self._kubeconfig, self._azure, self._settings = kubeconfig, azure, settings
         self._services: dict[Key, Any] = {}
         self._nodes: dict[str, str] = {}
         self._seen: dict[Key, object] = {}
@@ -49,7 +49,7 @@ class CloudController:
         """Work until cancelled."""
         settings = self._settings
         client = AsyncClient(config=KubeConfig.from_file(self._kubeconfig), trust_env=False)
-        arm = ArmClient(self._arm.url, settings)
+        arm = ArmClient(self._azure, settings)
         resources = AzureResources(arm, settings.own_group)
         try:
             async with asyncio.TaskGroup() as group:

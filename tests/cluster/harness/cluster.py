@@ -15,7 +15,9 @@ from typing import Self
 from lightkube import Client, KubeConfig
 from lightkube.resources.core_v1 import Node as NodeResource
 
-from cluster.harness.arm import Arm, resource_path
+from azure_standin.arm import resource_id
+from azure_standin.installation import run_azure
+from azure_standin.server import AzureStandIn
 from cluster.harness.azure_resources import BALANCER
 from cluster.harness.background import Background
 from cluster.harness.balancer import Balancer
@@ -27,7 +29,7 @@ from cluster.harness.fake_nodes import render_fake_nodes, start_kwok
 from cluster.harness.images import write_images
 from cluster.harness.leftovers import Undertaker, only_cluster, remove_leftovers
 from cluster.harness.machines import create_network
-from cluster.harness.names import LOG_FOLDER, RUN_FOLDER, pod_subnet
+from cluster.harness.names import HOST_ADDRESS, LOG_FOLDER, RUN_FOLDER, pod_subnet
 from cluster.harness.node import Node
 from cluster.harness.pki import Pki
 from cluster.harness.programs import build
@@ -35,11 +37,16 @@ from cluster.harness.provisioner import Provisioner
 from waiting import wait_until
 
 NODES_READY_WITHIN_SECONDS = 60
+PUBLIC_IP_LIMIT = 200
 
 
 class Cluster:
     """One cluster, the only one on the machine. Use as a context manager: it removes all of it, and what is left of
-    an earlier one. Raises ClusterRuns when another runs, BuildFailed, CommandFailed, PermissionError when not root."""
+    an earlier one. ``azure`` is the Azure that its cloud controller uses, reachable from pods too: a process with
+    ``azure.settings()`` works on the same public IPs.
+
+    Raises ClusterRuns when another runs, BuildFailed, CommandFailed, PermissionError when not root.
+    """
 
     def __init__(self, *, nodes: int = 2, node_loss_seconds: int = 10, cloud: CloudSettings | None = None) -> None:
         self.cloud = cloud or CloudSettings()
@@ -87,13 +94,15 @@ class Cluster:
         self._stack.close()
 
     def _start_stand_ins(self, stack: ExitStack) -> None:
-        self.arm = Arm()
-        self.arm.create_group(self.cloud.own_group)
-        self.arm.start()
-        stack.callback(self.arm.close)
-        balancer_path = resource_path(self.cloud.own_group, "loadBalancers", BALANCER)
-        self.balancer = Balancer(self.arm, balancer_path, self.cloud)
-        controller = CloudController(self.kubeconfig, self.arm, self.cloud)
+        standin = AzureStandIn(signed_in=True)
+        standin.network.limit = PUBLIC_IP_LIMIT
+        standin.groups.add(self.cloud.own_group.lower())
+        folder = RUN_FOLDER / "azure"
+        folder.mkdir(exist_ok=True)
+        self.azure = stack.enter_context(run_azure(folder, standin, host=HOST_ADDRESS))
+        balancer_path = resource_id(self.cloud.own_group, "loadBalancers", BALANCER)
+        self.balancer = Balancer(standin, balancer_path, self.cloud)
+        controller = CloudController(self.kubeconfig, self.azure, self.cloud)
         provisioner = Provisioner(self.kubeconfig, RUN_FOLDER / "volumes")
         self.stand_ins = Background(controller.run, provisioner.run, self.balancer.run)
         self.stand_ins.start()
