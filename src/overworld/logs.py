@@ -42,5 +42,6 @@ def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Its start-up lines are about Alembic, not about a migration.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Libraries that tell of each request that goes well, or of themselves.
+    for name in ("alembic", "azure", "httpx2"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

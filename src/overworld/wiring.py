@@ -108,7 +108,7 @@ def open_cloud(settings: Settings) -> Cloud:
 
     endpoints = Endpoints(
         arm=settings.azure_arm_url,
-        audience=settings.azure_arm_url,
+        audience=settings.azure_arm_url.rstrip("/"),
         entra=settings.azure_entra_url,
         storage=settings.azure_storage_url,
         ca_file=str(settings.azure_ca_file) if settings.azure_ca_file is not None else None,

@@ -172,12 +172,12 @@ class _Handler(BaseHTTPRequestHandler):
         if path.endswith("/oauth2/v2.0/token"):
             return self._token(segments[0], body)
         if segments[0] == "subscriptions":
-            self._check_token(ARM)
+            self._check_token({ARM, self.standin.url})  # as in a sovereign cloud: its own endpoint
             if "api-version" not in query:
                 raise Refusal(400, "MissingApiVersionParameter")
             request = Request(self.command, path.rstrip("/"), query, json.loads(body) if body else {})
             return arm.answer(self.standin, request)
-        self._check_token(STORAGE)
+        self._check_token({STORAGE})
         return self._files(segments, query)
 
     def _token(self, tenant: str, body: bytes) -> Answer:
@@ -188,11 +188,11 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.standin.issue_token(form["scope"].removesuffix("/.default").rstrip("/"))
         return Answer(200, {"token_type": "Bearer", "expires_in": 3599, "access_token": token})
 
-    def _check_token(self, audience: str) -> None:
+    def _check_token(self, audiences: set[str]) -> None:
         if not self.standin.signed_in:
             return
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        if self.standin.tokens.get(token) != audience:
+        if self.standin.tokens.get(token) not in audiences:
             raise Refusal(401, "AuthenticationFailed", headers={"WWW-Authenticate": "Bearer"})
 
     def _files(self, segments: list[str], query: dict[str, str]) -> Answer:

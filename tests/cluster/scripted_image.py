@@ -16,6 +16,9 @@ from overworld.engines import keeper
 REGISTRY = "registry.test"
 NAME = "scripted"
 TAG = "1"
+CATALOGUE = Path(__file__).parents[1] / "games" / "catalogue"
+"""Every game there runs from this image, under its own name."""
+
 KEEPER = "/usr/lib/overworld/keeper.py"
 
 
@@ -42,8 +45,9 @@ def write_scripted_image(archive: Path) -> Path:
         }
     ).encode()
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"
-    tag = f"{REGISTRY}/{NAME}:{TAG}"
-    manifest = [{"Config": config_name, "RepoTags": [tag], "Layers": [f"{digest}.tar"]}]
+    slugs = sorted(path.stem for path in CATALOGUE.glob("*.toml"))
+    tags = [f"{REGISTRY}/{name}:{TAG}" for name in (NAME, *slugs)]
+    manifest = [{"Config": config_name, "RepoTags": tags, "Layers": [f"{digest}.tar"]}]
     with tarfile.open(archive, "w") as tar:
         for name, data in (
             (f"{digest}.tar", content),

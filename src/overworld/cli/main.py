@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "operations": LazyCommand("operations:operations", "List what was asked for and how it ended."),
     "cancel": LazyCommand("operations:cancel", "Call off an operation that has not ended."),
     "usage": LazyCommand("usage:usage", "Show hours run and played, by server."),
+    "addresses": LazyCommand("addresses:addresses", "List the public addresses of all servers (admins only)."),
     "accounts": LazyCommand("accounts:accounts", "Look after accounts."),
     "token": LazyCommand("token:token", "Look after API tokens."),
     "login": LazyCommand("login:login", "Keep the address of an Overworld and a token for it."),

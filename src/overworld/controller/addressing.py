@@ -47,8 +47,10 @@ def derive_endpoints(
         own = address.ip or ""
     else:
         own = observed.way_in.hosts[0] if observed.way_in is not None and observed.way_in.hosts else ""
+    dns_name = address.fqdn if address is not None else None
     return tuple(
-        Endpoint(port.name, port.protocol, own, port.default) for port in sorted(game.ports, key=lambda port: port.name)
+        Endpoint(port.name, port.protocol, own, port.default, dns_name)
+        for port in sorted(game.ports, key=lambda port: port.name)
     )
 
 

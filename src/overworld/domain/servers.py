@@ -82,12 +82,13 @@ class Server:
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where one of a server's ports is reached from outside. Leased: it outlives stops, starts and crashes. ``host``
-    is empty while it is not known yet."""
+    is empty while it is not known yet; ``dns_name`` leads to the same, where it has one."""
 
     name: str
     protocol: Protocol
     host: str
     port: int
+    dns_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,12 +53,15 @@ def read_condition(value: Json) -> Condition:
 
 def write_endpoint(endpoint: Endpoint) -> Json:
     """As it is stored."""
-    return {"name": endpoint.name, "protocol": endpoint.protocol, "host": endpoint.host, "port": endpoint.port}
+    written: Json = {"name": endpoint.name, "protocol": endpoint.protocol, "host": endpoint.host, "port": endpoint.port}
+    return written if endpoint.dns_name is None else {**written, "dns_name": endpoint.dns_name}
 
 
 def read_endpoint(value: Json) -> Endpoint:
     """The endpoint that ``write_endpoint`` wrote."""
-    return Endpoint(value["name"], Protocol(value["protocol"]), value["host"], value["port"])
+    return Endpoint(
+        value["name"], Protocol(value["protocol"]), value["host"], value["port"], dns_name=value.get("dns_name")
+    )
 
 
 def write_place(place: Place | None) -> Json | None:

@@ -71,6 +71,7 @@ TABLE: Mapping[tuple[str, str], Row] = {
     ("GET", f"{API}/events"): each(),
     ("GET", f"{API}/usage"): each(),
     ("GET", f"{API}/me"): each(),
+    ("GET", f"{API}/addresses"): admins(anna=404, ben=404),
     ("GET", f"{API}/accounts"): admins(),
     ("POST", f"{API}/accounts"): admins(201, body={"name": "new"}),
     ("GET", f"{API}/accounts/<account_id>"): own(),

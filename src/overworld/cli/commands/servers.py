@@ -180,6 +180,7 @@ def show(session: Session, server: str) -> None:
             "owner": found["owner"]["name"],
             "connect": found["connect"] or None,
             "address": ", ".join(map(show_endpoint, found["endpoints"])) or None,
+            "dns name": next((one["dns_name"] for one in found["endpoints"] if one.get("dns_name")), None),
             "memory": f"{found['memory_mib']} MiB",
             "created": show_time(found["created_at"]),
             "deleted": show_time(found["deleted_at"]) if found["deleted_at"] else None,

@@ -24,6 +24,7 @@ class ServerEndpoint(Shown):
     protocol: Protocol
     host: str
     port: int
+    dns_name: str | None = Field(description="Leads to the same address, where it has a name.")
 
 
 class ServerCondition(Shown):
@@ -97,7 +98,13 @@ def show_server(view: ServerView, catalogue: Catalogue) -> ServerEntry:
         memory_mib=server.memory_mib,
         variables=dict(server.variables),
         endpoints=[
-            ServerEndpoint(name=endpoint.name, protocol=endpoint.protocol, host=endpoint.host, port=endpoint.port)
+            ServerEndpoint(
+                name=endpoint.name,
+                protocol=endpoint.protocol,
+                host=endpoint.host,
+                port=endpoint.port,
+                dns_name=endpoint.dns_name,
+            )
             for endpoint in status.endpoints
         ],
         connect=render_connect(game, status.endpoints) if game is not None and status.endpoints else None,
