@@ -16,6 +16,7 @@ from cluster.harness.cluster import Cluster
 from cluster.kube_stage import STORAGE_CLASS
 from cluster.scripted_image import CATALOGUE, REGISTRY, TAG
 from installation import Installation, folder_for_everybody, json_of
+from overworld.engines.kube.objects import KEEPER_MEMORY_MIB
 from waiting import wait_until
 
 NAMESPACE = "overworld-games"
@@ -110,7 +111,7 @@ def test_a_request_becomes_a_server_at_a_static_address(prepared: Cluster, api: 
     kubectl = prepared.kubectl
     deployment = json.loads(kubectl("get", "deployment", server_id, "-n", NAMESPACE, "-o", "json"))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert container["resources"]["limits"] == {"memory": "160Mi"}
+    assert container["resources"]["limits"] == {"memory": f"{server['memory_mib'] + KEEPER_MEMORY_MIB}Mi"}
     service = json.loads(kubectl("get", "service", server_id, "-n", NAMESPACE, "-o", "json"))
     annotations = service["metadata"]["annotations"]
     name = "service.beta.kubernetes.io/azure-"

@@ -1,14 +1,17 @@
 """Every name and address of the test cluster. All that a cluster leaves on the machine carries one of these names.
 
 The addresses are those that RFC 5737 keeps for documentation, so that they meet nobody's network. They are fixed, hence
-one cluster at a time on a machine.
+one cluster at a time in a network namespace.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-PREFIX = "overworld-test"
+PREFIX = os.environ.get("OVERWORLD_TEST_CLUSTER_PREFIX", "overworld-test")
+"""Of cgroups, which no namespace hides: another one for a cluster in network, mount and process namespaces of its own,
+beside the machine's."""
 RUN_FOLDER = Path("/var/lib/overworld-test-cluster")
 LOG_FOLDER = RUN_FOLDER / "log"
 LOCK_FILE = Path("/run/overworld-test-cluster.lock")
