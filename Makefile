@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo test test-cluster check soak bench format clean
+.PHONY: help demo demo-cluster test test-cluster check soak bench format clean
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,10 @@ help: ## Explain the targets
 demo: ## Start Overworld with a real game server and stay until Ctrl-C (CI=true: prove it, then stop)
 	@scripts/setup demo
 	@exec $(BIN)/python scripts/demo.py $(ARGS)
+
+demo-cluster: ## The demo on a real Kubernetes of two nodes on this machine (root; the first time builds it, 10 to 25 minutes)
+	@scripts/setup-cluster
+	@exec env PYTHONPATH=tests $(BIN)/python scripts/demo_cluster.py $(ARGS)
 
 test: ## Run every test: unit, contract, integration
 	@scripts/setup test

@@ -38,8 +38,15 @@ class DemoFailed(Exception):
 
 def main() -> int:
     """Run the demo; 0 if everything it promises was seen."""
+    status = run(demo_environment())
+    if status == 0:
+        step("Done", "the next `make demo` finds this server and its world again")
+    return status
+
+
+def run(environment: dict[str, str]) -> int:
+    """Start Overworld in that environment, prove the main job, stay unless CI is set, and end it; 0 if all was well."""
     unattended = bool(os.environ.get("CI"))
-    environment = demo_environment()
     settings_of_demo = Settings(
         data_folder=Path(environment["OVERWORLD_DATA_FOLDER"]), listen_port=int(environment["OVERWORLD_LISTEN_PORT"])
     )
@@ -65,8 +72,6 @@ def main() -> int:
         console.print(f"[red]The demo failed:[/red] {error}")
     finally:
         status = stop(overworld) or status
-    if status == 0:
-        step("Done", "the next `make demo` finds this server and its world again")
     return status
 
 

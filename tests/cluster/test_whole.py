@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from cluster.harness.cluster import Cluster
+from cluster.harness.names import RUN_FOLDER
 from cluster.kube_stage import STORAGE_CLASS
 from cluster.scripted_image import CATALOGUE, REGISTRY, TAG
 from installation import Installation, folder_for_everybody, json_of
@@ -145,3 +147,95 @@ def test_a_request_becomes_a_server_at_a_static_address(prepared: Cluster, api: 
     assert server_id not in everything
     wait_until(lambda: volume not in kubectl("get", "pv", "-o", "name"), 20, "its disk is gone")
     assert not [name for name in prepared.azure.standin.network.addresses if server_id in name]
+
+
+@pytest.mark.timeout(300)
+def test_twenty_stops_and_starts_change_neither_address_nor_world(prepared: Cluster, api: httpx.Client) -> None:
+    """The Service is the same object all the time, and the world remembers each start."""
+    server_id = create(api)
+    first = until_state(api, server_id, "running")
+    uid = ["get", "service", server_id, "-n", NAMESPACE, "-o", "jsonpath={.metadata.uid}"]
+    service = prepared.kubectl(*uid)
+    for _ in range(20):
+        json_of(api.post(f"/servers/{server_id}/stop"))
+        stopped = until_state(api, server_id, "stopped")
+        assert condition(stopped, "Saved")["reason"] == "SaveSeen"
+        json_of(api.post(f"/servers/{server_id}/start"))
+        assert until_state(api, server_id, "running")["endpoints"] == first["endpoints"]
+    assert prepared.kubectl(*uid) == service
+    claim = ["get", "pvc", f"{server_id}-world-1", "-n", NAMESPACE, "-o", "jsonpath={.spec.volumeName}"]
+    world = RUN_FOLDER / "volumes" / prepared.kubectl(*claim)
+    assert len((world / "starts").read_text().splitlines()) == 21
+    assert not (world / "two-at-once").exists()
+
+
+def test_an_address_that_was_lost_in_the_cloud_is_made_anew(prepared: Cluster, api: httpx.Client) -> None:
+    """Somebody takes the public IP from the balancer and deletes it: the server says so, gets a new address by itself,
+    and the cluster's controller uses it at once, because an annotation was touched."""
+    server_id = create(api)
+    (before,) = until_state(api, server_id, "running")["endpoints"]
+    azure = prepared.azure.standin
+    with azure.lock:
+        for resource in azure.balancers.resources.values():
+            resource["properties"] |= {"frontendIPConfigurations": [], "loadBalancingRules": [], "probes": []}
+        azure.balancers.changes += 1
+        azure.network.addresses.pop(f"overworld-prod-{server_id}")
+    wiped = '--patch={"status": {"loadBalancer": {"ingress": null}}}'
+    prepared.kubectl("patch", "service", server_id, "-n", NAMESPACE, "--subresource=status", "--type=merge", wiped)
+    pending = until(api, server_id, lambda one: condition(one, "Addressed")["status"] == "False", "tells of its loss")
+    assert condition(pending, "Addressed")["reason"] == "AddressPending"
+    assert pending["state"] == "starting"
+    until(api, server_id, lambda one: one["endpoints"][0]["host"] != before["host"], "has another address")
+    wait_until(
+        lambda: condition(json_of(api.get(f"/servers/{server_id}")), "Addressed")["status"] == "True",
+        3,
+        "the cluster's controller tried again at once",
+    )
+    (after,) = until_state(api, server_id, "running")["endpoints"]
+    wait_until(lambda: answers(after["host"], 4000), 20, "the game is reached through its new address")
+    reasons = [event["reason"] for event in json_of(api.get(f"/servers/{server_id}/events"))["items"]]
+    assert "AddressChanged" in reasons
+
+
+@pytest.mark.timeout(240)
+def test_an_installation_without_room_refuses_before_it_accepts(prepared: Cluster, installation: Installation) -> None:
+    """With the limit, the figures and what to raise; what was refused leaves nothing behind."""
+    network = prepared.azure.standin.network
+    with installation.api() as api:
+
+        def is_full() -> bool:
+            return any(quota["used"] == quota["limit"] for quota in json_of(api.get("/addresses"))["quotas"])
+
+        limit, network.limit = network.limit, len(network.addresses)
+        try:
+            wait_until(is_full, 90, "the controller has heard of the quota")
+            answer = api.post("/servers", json={"name": "late", "game": "good"})
+            assert answer.status_code == 503
+            assert answer.json()["type"].endswith("capacity-exhausted")
+            assert "Raise the quota" in answer.json()["detail"]
+            assert json_of(api.get("/servers", params={"name": "late"}))["items"] == []
+        finally:
+            network.limit = limit
+            wait_until(lambda: not is_full(), 90, "the controller has heard of the mend")
+
+
+@pytest.mark.timeout(300)
+def test_an_api_server_that_is_gone_for_a_minute_disturbs_no_game(prepared: Cluster, api: httpx.Client) -> None:
+    """Who plays goes on playing; what is asked for meanwhile is accepted, and done afterwards."""
+    playing = create(api)
+    (endpoint,) = until_state(api, playing, "running")["endpoints"]
+    wait_until(lambda: answers(endpoint["host"], 4000), 20, "the game is reached")
+    prepared.stop_apiserver()
+    try:
+        asked = [create(api) for _ in range(10)]
+        back_at = time.monotonic() + 60
+        wait_until(
+            lambda: time.monotonic() > back_at or not answers(endpoint["host"], 4000), 90, "a minute, or a lost game"
+        )
+        assert answers(endpoint["host"], 4000)
+    finally:
+        prepared.start_apiserver()
+    for server_id in asked:
+        until_state(api, server_id, "running")
+    events = json_of(api.get(f"/servers/{playing}/events"))["items"]
+    assert not {event["reason"] for event in events} & {"Crashed", "Stopped"}

@@ -10,13 +10,13 @@ import os
 from pathlib import Path
 
 PREFIX = os.environ.get("OVERWORLD_TEST_CLUSTER_PREFIX", "overworld-test")
-"""Of cgroups, which no namespace hides: another one for a cluster in network, mount and process namespaces of its own,
-beside the machine's."""
+"""Of cgroups and processes, which a namespace hides only from inside: another one for a cluster in network, mount and
+process namespaces of its own, beside the machine's."""
 RUN_FOLDER = Path("/var/lib/overworld-test-cluster")
 LOG_FOLDER = RUN_FOLDER / "log"
 LOCK_FILE = Path("/run/overworld-test-cluster.lock")
 
-MARK = "OVERWORLD_TEST_CLUSTER_PROCESS"
+MARK = f"{PREFIX.upper().replace('-', '_')}_CLUSTER_PROCESS"
 """An environment variable of every process of the cluster: how they are found again, whoever started them."""
 
 BRIDGE = "ow-test"

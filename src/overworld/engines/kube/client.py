@@ -106,7 +106,7 @@ class KubeClient:
 
 def _no_answer(error: Exception) -> EngineUnavailable:
     said = str(error) or type(error).__name__
-    return EngineUnavailable(f"The Kubernetes API does not answer: {said}")
+    return EngineUnavailable(f"The Kubernetes API does not answer: {said}.")
 
 
 def explain(status: int, body: bytes) -> EngineError | Missing | Expired:
