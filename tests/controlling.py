@@ -54,6 +54,7 @@ GAME = Game(
     world=WorldLayout(),
     memory=Memory(64, 128),
     connect="{{host}}",
+    image="chess",
 )
 
 ENDPOINT = Endpoint("game", Protocol.UDP, "play.example", 30000)

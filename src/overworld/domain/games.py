@@ -174,6 +174,7 @@ class Game:
     world: WorldLayout
     memory: Memory
     connect: str  # template for people: "In Luanti: Join Game, address {{host}}, port {{ports.game}}"
+    image: str  # name of its container image, without registry and tag
 
     def variable(self, name: str) -> Variable | None:
         """The variable of that name, or None."""

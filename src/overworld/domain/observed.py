@@ -27,7 +27,7 @@ class Launch:
     ``files`` maps a plain file name inside the configuration folder to its content. ``log_file`` is absolute.
     ``requires`` are absolute paths without which the game cannot start; ``install`` says how to get them too.
     ``image`` is the name, without registry and tag, of the image that carries the game where servers run in
-    containers: the game's slug.
+    containers.
     """
 
     programs: tuple[str, ...]

@@ -13,6 +13,9 @@ from overworld.games.variables import find_fault
 Fault = tuple[str, str]
 """Where in the file (start.arguments.3), and a sentence on what is wrong and what would be right."""
 
+OWN_IMAGES = frozenset({"keeper", "overworld"})
+"""In the registry of the games' images, but not games (deploy/images)."""
+
 
 def find_faults(game: Game) -> Iterator[Fault]:
     """Every disagreement in the game's file; none means that any server of it can be rendered."""
@@ -23,6 +26,8 @@ def find_faults(game: Game) -> Iterator[Fault]:
     yield from _faults_of_files(game)
     yield from _faults_of_patterns(game)
     yield from _faults_of_lines(game)
+    if game.image in OWN_IMAGES:
+        yield "image", f"{game.image} is an image of Overworld's own: give the game's another name here."
     if game.memory.default_mib < game.memory.minimum_mib:
         yield "memory.default_mib", f"must be at least minimum_mib, which is {game.memory.minimum_mib}."
 

@@ -60,6 +60,7 @@ def to_game(slug: str, file: GameFile) -> Game:
         world=WorldLayout(tuple(file.world.include), tuple(file.world.exclude)),
         memory=Memory(file.memory.minimum_mib, file.memory.default_mib),
         connect=file.connect,
+        image=file.image or slug,
     )
 
 
@@ -77,5 +78,7 @@ def _variable(name: str, part: VariablePart) -> Variable:
 
 
 def _revision(file: GameFile) -> str:
-    content = json.dumps(file.model_dump(mode="json"), sort_keys=False)
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+    content = file.model_dump(mode="json")
+    if file.image is None:  # younger than the other fields: a file without it is as it was
+        del content["image"]
+    return hashlib.sha256(json.dumps(content, sort_keys=False).encode()).hexdigest()[:12]

@@ -45,7 +45,7 @@ def render_launch(
         log_file=None if game.console.log_file is None else substitute(game.console.log_file, texts),
         install=start.install,
         requires=tuple(substitute(path, texts) for path in start.requires),
-        image=game.slug,
+        image=game.image,
     )
 
 

@@ -16,10 +16,12 @@ NAME = r"^[a-z][a-z0-9_]{0,31}$"
 FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 FILE_KEY = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
 ENVIRONMENT_NAME = r"^[A-Z][A-Z0-9_]{0,63}$"
+IMAGE = r"^[a-z0-9]+([._/-][a-z0-9]+)*$"
 
 Name = Annotated[str, Field(pattern=NAME)]
 FileName = Annotated[str, Field(pattern=FILE_NAME)]
 FileKey = Annotated[str, Field(pattern=FILE_KEY)]
+Image = Annotated[str, Field(pattern=IMAGE, max_length=100)]
 EnvironmentName = Annotated[str, Field(pattern=ENVIRONMENT_NAME)]
 Template = Annotated[str, Field(max_length=2000)]
 Regex = Annotated[str, Field(min_length=1, max_length=500)]
@@ -184,6 +186,11 @@ class GameFile(_Part):
     roster: RosterPart | None = Field(default=None, description="Joins and leaves in its output.")
     world: WorldPart = Field(default_factory=WorldPart, description="What of the world folder is saved.")
     memory: MemoryPart = Field(description="Its memory.")
+    image: Image | None = Field(
+        default=None,
+        description="Name of its container image, without registry and tag, where servers run in a cluster; the game's "
+        "slug where it is left out. Several games may name one image.",
+    )
 
 
 def game_json_schema() -> dict[str, Any]:

@@ -94,6 +94,18 @@ def test_the_revision_changes_with_the_content_alone(tmp_path: Path) -> None:
     assert revision(GOOD) != revision(GOOD.replace('"hello"', '"goodbye"'))
 
 
+def test_two_games_can_share_an_image(tmp_path: Path) -> None:
+    """A game's image is called as the game, or as its file says; without that line a file's revision is as ever."""
+    load(tmp_path, GOOD)
+    catalogue = load(tmp_path, 'image = "library/tiny"\n' + GOOD, "tiny-hard.toml")
+    tiny, hard = catalogue.find("tiny"), catalogue.find("tiny-hard")
+    assert tiny is not None
+    assert hard is not None
+    assert (tiny.image, hard.image) == ("tiny", "library/tiny")
+    assert tiny.revision == "c2d5f8617545"
+    assert hard.revision != tiny.revision
+
+
 @pytest.mark.parametrize(
     ("old", "new", "at", "says"),
     [
@@ -131,6 +143,8 @@ def test_the_revision_changes_with_the_content_alone(tmp_path: Path) -> None:
         ("minimum_mib = 16", "minimum_mib = 64", "memory.default_mib", "must be at least minimum_mib, which is 64"),
         ("ports = [", 'ports = [{ name = "game", protocol = "tcp", default = 1 }, ', "ports.1.name", "its own name"),
         ('kind = "string"', 'kind = "text"', "variables.word", "'text'"),
+        ('title = "Tiny"', 'title = "Tiny"\nimage = "tiny:1"', "image", "should match pattern"),
+        ('title = "Tiny"', 'title = "Tiny"\nimage = "keeper"', "image", "an image of Overworld's own"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, old: str, new: str, at: str, says: str) -> None:

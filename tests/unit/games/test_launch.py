@@ -113,6 +113,13 @@ def test_luanti_is_rendered() -> None:
     assert "server_announce = false" in lines
 
 
+def test_the_image_is_the_games() -> None:
+    """Or another's, where the game's file names one."""
+    luanti = game_of("luanti")
+    assert render(luanti).image == "luanti"
+    assert render(replace(luanti, image="games/voxels")).image == "games/voxels"
+
+
 def test_a_hostile_name_stays_one_value() -> None:
     """A server's name cannot end its line in any game's files."""
     for game in CATALOGUE.games():
