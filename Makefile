@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo demo-cluster test test-cluster check soak bench format clean
+.PHONY: help demo demo-cluster test test-cluster images check soak bench format clean
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,12 +31,17 @@ check: ## Read the code without running it: format, lint, types, layers, lock fi
 	$(BIN)/lint-imports
 	scripts/uv lock --check --quiet
 	@if command -v shellcheck >/dev/null; then set -x; \
-		shellcheck scripts/setup scripts/setup-cluster scripts/install-packages scripts/uv .ci/run; \
+		shellcheck scripts/setup scripts/setup-cluster scripts/install-packages scripts/uv .ci/run \
+			deploy/images/push deploy/images/keeper/install-packages; \
 		else echo 'shellcheck is not installed: shell scripts not read'; fi
 
-test-cluster: ## Run the tests on a real Kubernetes of two nodes (root; the first time builds it, 5 to 15 minutes)
+test-cluster: ## Run the tests on a real Kubernetes of two nodes (root; the first time builds it, 10 to 25 minutes)
 	@scripts/setup-cluster
 	@OVERWORLD_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster --durations=15 $(ARGS)
+
+images: ## Build the container images of deploy/images on this machine, without a registry (root; ARGS='luanti': some)
+	@scripts/setup images
+	@PYTHONPATH=tests $(BIN)/python -m cluster.harness.image_builds $(ARGS)
 
 soak: ## Run the integration tests with ten times the faults (long)
 	@scripts/setup test

@@ -47,6 +47,13 @@ def build_images(*names: str) -> list[Path]:
         return [_archive(name) for name in names or image_names()]
 
 
+def stored_image(name: str) -> str:
+    """The image's name in podman's storage, built where it is not there: to run it without a cluster."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with _alone():
+        return _stored(name)
+
+
 def fingerprint(name: str) -> str:
     """16 hexadecimal digits that change with anything that goes into the image."""
     parents = [fingerprint("keeper") if parent == "KEEPER" else debian_fingerprint() for parent in _parents(name)]
@@ -95,7 +102,6 @@ def _archive(name: str) -> Path:
 
 
 def _stored(name: str) -> str:
-    """The image's name in podman's storage; built where it is not there."""
     stored = f"localhost/{name}:{fingerprint(name)}"
     if is_stored(stored):
         return stored

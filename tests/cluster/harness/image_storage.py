@@ -19,7 +19,7 @@ PAUSES_SECONDS = (10, 30)
 
 def podman(*arguments: str) -> str:
     """What podman says. Raises CommandFailed."""
-    return run(_command(arguments), timeout_seconds=BUILD_SECONDS)
+    return run(podman_command(arguments), timeout_seconds=BUILD_SECONDS)
 
 
 def digest_of(image: str) -> str:
@@ -36,7 +36,7 @@ def build(arguments: Sequence[str], context: Path) -> None:
     """``podman build`` with runc's own needs on a machine whose limits cannot be raised. Raises CommandFailed after
     three attempts: mirrors fail in passing."""
     limits = ("--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096")
-    run_again(_command(("build", "--pull=never", "--network=host", *limits, *arguments, str(context))))
+    run_again(podman_command(("build", "--pull=never", "--network=host", *limits, *arguments, str(context))))
 
 
 def run_again(command: Sequence[str]) -> str:
@@ -50,6 +50,7 @@ def run_again(command: Sequence[str]) -> str:
     return run(command, timeout_seconds=BUILD_SECONDS)
 
 
-def _command(arguments: Sequence[str]) -> list[str]:
+def podman_command(arguments: Sequence[str]) -> list[str]:
+    """The command line that does this with the storage of the project's images."""
     places = (f"--root={CACHE / 'storage'}", "--runroot=/run/overworld-images")
     return ["podman", *places, "--runtime=runc", *arguments]
