@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         default="overworld-games", pattern=DNS_LABEL, description="Namespace that holds game servers and nothing else."
     )
     kube_registry: str = Field(
-        default="gameregistry.azurecr.io", description="Where the images of games are: REGISTRY/GAME:TAG."
+        default="gameregistry.azurecr.io", description="Where the images of games are: REGISTRY/IMAGE:TAG."
     )
     kube_image_tag: str = Field(default="latest", description="Tag of the games' images.")
     kube_disk_class: str = Field(

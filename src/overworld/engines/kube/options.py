@@ -17,7 +17,7 @@ class ServiceType(StrEnum):
 class KubeOptions:
     """Names and sizes in the cluster.
 
-    ``namespace`` holds all game servers and nothing else. A game's image is ``registry/<game>:image_tag``.
+    ``namespace`` holds all game servers and nothing else. A game's image is ``registry/<image>:image_tag``.
     ``storage_class`` should keep its volumes (``Retain``). ``cpu_request_millis`` is what the scheduler counts for a
     server; there is no CPU limit. ``kubelet_port`` serves the metrics of a node.
     """
