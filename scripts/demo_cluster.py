@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 import demo
-from cluster.harness.image_builds import REGISTRY, TAG, build_images
 
 from cluster.harness.cluster import Cluster
+from cluster.harness.image_builds import REGISTRY, TAG, build_images
 from cluster.harness.provisioner import DISK
 
 NAMESPACE = "overworld-games"

@@ -96,7 +96,7 @@ def condition(server: dict[str, Any], kind: str) -> dict[str, str]:
 
 def answers(host: str, port: int) -> bool:
     """Whether somebody out here who dials that address reaches a game."""
-    with suppress(OSError), socket.create_connection((host, port), timeout=1):
+    with suppress(OSError), socket.create_connection((host, port), timeout=5):
         return True
     return False
 
