@@ -127,6 +127,7 @@ def test_a_request_becomes_a_server_at_a_static_address(prepared: Cluster, api: 
 
     seen = until(api, server_id, lambda one: (one["activity"] or {}).get("memory_mib") is not None, "tells its use")
     assert seen["activity"]["memory_mib"] > 0
+    assert (seen["activity"]["presence"], seen["activity"]["players"]) == ("idle", 0)
     lines = json_of(api.get(f"/servers/{server_id}/console"))["lines"]
     assert any("ready" in line["text"] for line in lines)
     assert api.post(f"/servers/{server_id}/console", json={"command": "say hello"}).is_success
@@ -135,6 +136,8 @@ def test_a_request_becomes_a_server_at_a_static_address(prepared: Cluster, api: 
         10,
         "the command was obeyed",
     )
+    assert api.post(f"/servers/{server_id}/console", json={"command": "say Anna joins"}).is_success
+    until(api, server_id, lambda one: one["activity"]["names"] == ["Anna"], "tells who plays")
 
     json_of(api.post(f"/servers/{server_id}/stop"))
     stopped = until_state(api, server_id, "stopped")

@@ -253,11 +253,13 @@ class Client:
 
 
 class Sign:
-    """A TCP port that is open as long as something is true: what the kubelet's probes look at, without a process."""
+    """A TCP port that is open as long as something is true: what the kubelet's probes look at, without a process.
+    Whoever connects is told one line, and the connection is closed."""
 
-    def __init__(self, selector: selectors.BaseSelector, port: int) -> None:
+    def __init__(self, selector: selectors.BaseSelector, port: int, say: Callable[[], bytes]) -> None:
         self._selector = selector
         self._port = port
+        self._say = say
         self._listener: socket.socket | None = None
 
     def show(self, is_true: bool) -> None:
@@ -275,7 +277,9 @@ class Sign:
     def _on_connection(self, _: object) -> None:
         if self._listener is not None:
             try:
-                self._listener.accept()[0].close()
+                with self._listener.accept()[0] as connection:
+                    connection.setblocking(False)
+                    connection.send(self._say())  # a part of it where the kernel has no room: it is asked again
             except OSError:
                 pass
 
@@ -300,7 +304,9 @@ class Keeper:
         self._compile(launch)
         self._pod = pod = launch.get("pod")
         self._signs = (
-            {} if pod is None else {Sign(self.selector, pod[key]): key for key in ("started_port", "ready_port")}
+            {}
+            if pod is None
+            else {Sign(self.selector, pod[key], self._say_usage): key for key in ("started_port", "ready_port")}
         )
 
         self.phase = STARTING
@@ -411,14 +417,20 @@ class Keeper:
             return
         self.clients.add(Client(self, connection))
 
+    def _usage(self) -> dict[str, Any]:
+        roster = None if self._roster is None else list(self._roster)
+        return {"roster": roster, "pid": self._pid, "started_at": self._started_at}
+
+    def _say_usage(self) -> bytes:
+        return json.dumps(self._usage()).encode() + b"\n"
+
     def answer(self, client: Client, do: str, asked: dict[str, Any]) -> None:
         """One request of a client."""
         if do == "watch":
             client.watches = True
             client.tell({"status": self.seen()})
         elif do == "usage":
-            roster = None if self._roster is None else list(self._roster)
-            client.tell({"usage": {"roster": roster, "pid": self._pid, "started_at": self._started_at}})
+            client.tell({"usage": self._usage()})
         elif do == "follow":
             client.follows = True
             client.tell({"following": self._log.last_id})

@@ -118,6 +118,8 @@ class Cluster:
         node.start(self._images[0])
         for archive in self._images[1:]:
             node.import_images(archive)
+        # Pods can be routed to from the host, as from anywhere in a virtual network of Azure's.
+        run(["ip", "route", "replace", pod_subnet(int(node.name.removeprefix("node-"))), "via", node.address])
         for one in self.nodes.values():  # each reaches the other's pods without the host
             for other in self.nodes.values():
                 if one is not other and one.machine.is_alive and node in {one, other}:

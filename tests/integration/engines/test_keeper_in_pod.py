@@ -124,6 +124,24 @@ def test_the_ports_open_as_the_game_starts_and_becomes_ready(pod: Pod) -> None:
     assert not is_open(pod.ready_port)
 
 
+def test_whoever_connects_is_told_who_plays(pod: Pod) -> None:
+    """By the game's own lines: what the monitor asks, since many games have no query that tells."""
+    roster = {"joins": r"^(?P<name>\w+) joins$", "leaves": r"^(?P<name>\w+) leaves$"}
+    process = pod.start("good", roster=roster)
+    wait_until(lambda: is_open(pod.ready_port), 10, "the game is ready")
+
+    def told() -> Any:
+        with socket.create_connection(("127.0.0.1", pod.ready_port), timeout=5) as asked, asked.makefile() as answer:
+            return json.loads(answer.readline())["roster"]
+
+    assert told() == []
+    assert process.stdin is not None
+    for line in ("say Anna joins", "say Ben joins", "say Anna leaves"):
+        process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+    wait_until(lambda: told() == ["Ben"], 10, "Ben alone plays")
+
+
 def test_a_stop_leaves_the_proof_of_its_save_in_the_message(pod: Pod) -> None:
     """All that outlives the container."""
     process = pod.start("good")

@@ -31,6 +31,7 @@ from overworld.engines.kube.objects import (
 from overworld.engines.kube.options import KubeOptions
 from overworld.engines.kube.paths import VOLUMES, Paths
 from overworld.engines.kube.recorder import ExitRecorder
+from overworld.engines.kube.roster import ask_roster
 from overworld.engines.kube.state import ClusterState
 from overworld.engines.kube.usage import NodeUsage
 from overworld.engines.kube.watch import Cache, WatchTimes
@@ -106,14 +107,15 @@ class KubeEngine(Engine):
         running = game.state.running if game is not None else None
         if running is None or not pod.status.host_ip:
             return None
-        used = await self._usage.of(pod.status.host_ip, pod.metadata.name)
+        asked = self._usage.of(pod.status.host_ip, pod.metadata.name)
+        used, roster = await asyncio.gather(asked, ask_roster(pod.status.pod_ip))
         if used is None:
             raise EngineUnavailable(f"The node of server {server_id} has not measured it yet.")
         return Usage(
             cpu_seconds=used.cpu_seconds,
             memory_mib=used.memory_mib,
             disk_mib=None,
-            roster=None,
+            roster=roster,
             process_started_at=running.started_at or datetime.now(UTC),
         )
 

@@ -103,6 +103,7 @@ class PodStatus(Struct, frozen=True, rename="camel"):
     reason: str = ""
     message: str = ""
     host_ip: str = field(default="", name="hostIP")
+    pod_ip: str = field(default="", name="podIP")
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
 
