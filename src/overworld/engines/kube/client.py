@@ -55,9 +55,10 @@ class KubeClient:
         """Change some fields (RFC 7386); the object as it is now."""
         return await self._send("PATCH", path, changes, {"fieldManager": f"{FIELD_MANAGER}-seen"}, content_type=MERGE)
 
-    async def delete(self, path: str, *, uid: str | None = None) -> None:
-        """Ask for an object's removal; only if it is that one, where a ``uid`` is given. Nothing there is fine."""
-        options: dict[str, Any] = {"propagationPolicy": "Background"}
+    async def delete(self, path: str, *, uid: str | None = None, after_its_own: bool = False) -> None:
+        """Ask for an object's removal; only if it is that one, where a ``uid`` is given. Nothing there is fine.
+        ``after_its_own``: it stays to be seen until everything that it owns is gone."""
+        options: dict[str, Any] = {"propagationPolicy": "Foreground" if after_its_own else "Background"}
         if uid is not None:
             options["preconditions"] = {"uid": uid}
         try:

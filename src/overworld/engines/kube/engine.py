@@ -223,7 +223,9 @@ class KubeEngine(Engine):
     async def _delete_rest(self, server_id: ServerId) -> None:
         if self._state.is_active(server_id):
             raise EngineUnavailable(f"server {server_id} still runs")
-        for collection in (self._paths.deployments, self._paths.services, self._paths.secrets):
+        # What makes pods of it could make one more until it has heard of the end, so its end is waited for.
+        await self._client.delete(f"{self._paths.deployments}/{server_id}", after_its_own=True)
+        for collection in (self._paths.services, self._paths.secrets):
             await self._client.delete(f"{collection}/{server_id}")
 
         def is_gone() -> bool:
