@@ -38,3 +38,4 @@ class Paths:
 
 
 VOLUMES = "/api/v1/persistentvolumes"
+NODES = "/api/v1/nodes"

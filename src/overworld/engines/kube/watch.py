@@ -115,10 +115,18 @@ class ListWatch(Generic[T]):
     """Keeps one cache true, for as long as ``run`` runs. One for each kind, whatever the number of servers."""
 
     def __init__(
-        self, client: KubeClient, path: str, kind: type[T], cache: Cache[T], times: WatchTimes | None = None
+        self,
+        client: KubeClient,
+        path: str,
+        kind: type[T],
+        cache: Cache[T],
+        times: WatchTimes | None = None,
+        *,
+        selector: str | None = SELECTOR,
     ) -> None:
         self._client = client
         self._path = path
+        self._selection = {} if selector is None else {"labelSelector": selector}
         self._decoder = msgspec.json.Decoder(kind)
         self._cache = cache
         self._times = times or WatchTimes()
@@ -174,7 +182,7 @@ class ListWatch(Generic[T]):
 
     async def _list(self) -> None:
         found: list[T] = []
-        params = {"labelSelector": SELECTOR, "limit": "500"}
+        params = {**self._selection, "limit": "500"}
         while True:
             page = msgspec.json.decode(await self._client.get(self._path, params), type=Page)
             found += [self._decoder.decode(item) for item in page.items]
@@ -187,8 +195,8 @@ class ListWatch(Generic[T]):
     async def _watch(self) -> None:
         times = self._times
         params = {
+            **self._selection,
             "watch": "true",
-            "labelSelector": SELECTOR,
             "resourceVersion": str(self._cache.version),
             "allowWatchBookmarks": "true",
             # Not all at once after a restart of everything.
