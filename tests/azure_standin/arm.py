@@ -69,6 +69,8 @@ def answer(standin: AzureStandIn, request: Request) -> Answer:
             return _public_ip(standin, request)
         case ["resourcegroups", _, "providers", "microsoft.network", kind, _, *_] if kind in balancers.KINDS:
             return _balancer(standin, request)
+        case ["resourcegroups", _, "providers", "microsoft.compute", *_, "virtualmachines", _, action]:
+            return _machine(standin, request, action)
         case ["resourcegroups", _, "providers", "microsoft.storage", "storageaccounts", account, *_, "shares", _] if (
             request.method == "PUT"
         ):
@@ -126,6 +128,17 @@ def _balancer(standin: AzureStandIn, request: Request) -> Answer:
             return Answer(200, standin.balancers.get(request.path))
         case "PUT":
             return _put_answer(standin, *standin.balancers.put(request.path, request.body))
+    raise Refusal(405, "MethodNotAllowed")
+
+
+def _machine(standin: AzureStandIn, request: Request, action: str) -> Answer:
+    identity = request.path.rpartition("/")[0]
+    match request.method, action:
+        case "GET", "instanceview":
+            return Answer(200, standin.machines.view(identity))
+        case "POST", "poweroff":
+            headers = operation_headers(standin, standin.machines.power_off(identity, request.query))
+            return Answer(202, None, headers | {"Location": headers["Azure-AsyncOperation"]})
     raise Refusal(405, "MethodNotAllowed")
 
 

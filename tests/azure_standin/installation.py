@@ -13,6 +13,7 @@ from typing import Any
 import trustme
 from azure.core.pipeline.transport import AioHttpTransport
 
+from azure_standin.machines import NODE_GROUP
 from azure_standin.server import SUBSCRIPTION, TENANT, AzureStandIn, run_standin
 from overworld.cloud.azure.cloud import AzureCloud
 from overworld.cloud.azure.identity import WorkloadIdentity, sign_in
@@ -23,6 +24,7 @@ PLACE = AzurePlace(
     subscription_id=SUBSCRIPTION,
     resource_group="games",
     region="eastus",
+    node_resource_group=NODE_GROUP,
     storage_account="gameserversa",
     share="worlds",
 )

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from azure_standin import arm
 from azure_standin.arm import SUBSCRIPTION, Answer, Request, resource_id
 from azure_standin.balancers import Balancers
+from azure_standin.machines import NODE_GROUP, Machines
 from azure_standin.network import Network
 from azure_standin.operations import Operations, Refusal
 from azure_standin.shares import Shares
@@ -61,7 +62,8 @@ class AzureStandIn:
     network: Network = field(init=False)
     balancers: Balancers = field(init=False)
     shares: Shares = field(init=False)
-    groups: set[str] = field(default_factory=lambda: {"games"})
+    machines: Machines = field(init=False)
+    groups: set[str] = field(default_factory=lambda: {"games", NODE_GROUP.lower()})
     accounts: set[str] = field(default_factory=lambda: {"gameserversa"})
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -81,6 +83,7 @@ class AzureStandIn:
         self.network = Network(self.operations)
         self.balancers = Balancers(self.network)
         self.shares = Shares()
+        self.machines = Machines(self.operations)
 
     def writes(self) -> list[str]:
         """The requests that change something on Azure."""

@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from overworld.cloud.capacity import Capacity
 from overworld.domain.servers import ServerId
@@ -63,9 +64,18 @@ class Folder:
     mount_options: tuple[str, ...]
 
 
+class MachineState(StrEnum):
+    """Whether a node's machine can still write a world. Only ``STOPPED`` and ``GONE`` say that it cannot."""
+
+    RUNNING = "running"  # or on its way up or down: something of it may still run
+    STOPPED = "stopped"  # off: nothing on it runs until somebody starts it, and then it boots anew
+    GONE = "gone"  # there is no such machine (any more)
+    UNKNOWN = "unknown"  # nobody here can tell
+
+
 class Cloud(ABC):
-    """Addresses and shares that outlive pods and Services. asyncio; one instance per role; keeps nothing in memory
-    that could not be read again after a crash.
+    """Addresses, shares and the machines of nodes: what outlives pods and Services. asyncio; one instance per role;
+    keeps nothing in memory that could not be read again after a crash.
 
     Every method raises ``CloudUnavailable`` for what passes by itself and ``CloudRefused`` for what somebody has to
     mend; nothing else (but for ``asyncio.CancelledError``, after which the same call may be made again). Every call
@@ -115,6 +125,27 @@ class Cloud(ABC):
         """The server's folder and all that was in it are gone for good. The caller has seen that nothing mounts it.
         Nothing to remove: returns. A folder too large for one call's deadline: ``CloudUnavailable``, and the next call
         goes on where this one stopped."""
+
+    @abstractmethod
+    async def machine_state(self, provider_id: str) -> MachineState:
+        """What the machine of this node (its ``spec.providerID``) did when the cloud was asked: now, never from a
+        memory. ``UNKNOWN`` where the cloud knows no machines, or says nothing of this one's power.
+
+        ``STOPPED`` and ``GONE`` are relied upon to never let two games write one world: whoever implements this says
+        so only if the cloud itself did, of this very machine. Reads only. Raises ``CloudRefused`` with the reason
+        ``MachineForeign`` for a machine outside the cluster.
+        """
+
+    @abstractmethod
+    async def power_off(self, provider_id: str) -> None:
+        """The machine is off, as if its plug was pulled: nothing on it was asked, nothing on it runs. It is kept, and
+        whoever starts it again finds its disks.
+
+        The caller has seen that it does not answer, and asks ``machine_state`` afterwards before it relies on it. A
+        machine that is off or gone: returns. One that takes longer than a call's deadline: ``CloudUnavailable``, and
+        the next call goes on waiting. Raises ``CloudRefused`` with the reason ``NoMachines`` where there are none to
+        be had, ``MachineForeign`` for a machine outside the cluster (nothing was sent).
+        """
 
     @abstractmethod
     async def close(self) -> None:

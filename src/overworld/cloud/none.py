@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from overworld.cloud.base import Address, AddressSeen, Cloud, Folder
+from overworld.cloud.base import Address, AddressSeen, Cloud, Folder, MachineState
 from overworld.cloud.capacity import Capacity
 from overworld.domain.errors import CloudRefused
 from overworld.domain.servers import ServerId
@@ -45,6 +45,18 @@ class NoCloud(Cloud):
 
     async def remove_folder(self, server_id: ServerId) -> None:
         """There never was one."""
+
+    async def machine_state(self, provider_id: str) -> MachineState:
+        """Nobody here can tell: an operator has to."""
+        return MachineState.UNKNOWN
+
+    async def power_off(self, provider_id: str) -> None:
+        """Refused: an operator has to."""
+        raise CloudRefused(
+            "NoMachines",
+            "This installation cannot switch machines off (its cloud is none): an operator has to.",
+            retry_after=None,
+        )
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from overworld.cloud.base import Cloud
+from overworld.cloud.base import Cloud, MachineState
 from overworld.cloud.capacity import check_capacity
 from overworld.cloud.none import NoCloud
 from overworld.domain.addresses import Leased
@@ -71,3 +71,12 @@ async def test_closing_twice(cloud: Cloud) -> None:
     await cloud.ensure_address("bcdf23456789", "bcdf23456789")
     await cloud.close()
     await cloud.close()
+
+
+async def test_a_machine_that_nobody_knows_is_never_stopped(cloud: Cloud) -> None:
+    """Where the cloud cannot tell, it says so, and powers nothing off."""
+    if isinstance(cloud, NoCloud):
+        assert await cloud.machine_state("kind://docker/x/y") is MachineState.UNKNOWN
+    with pytest.raises(CloudRefused) as refused:
+        await cloud.power_off("kind://docker/x/y")
+    assert refused.value.reason in {"NoMachines", "MachineForeign"}

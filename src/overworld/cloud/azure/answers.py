@@ -26,6 +26,9 @@ BUSY = frozenset(
         "OperationNotFound",
         "RetryableError",
         "OperationNotAllowedInCurrentState",
+        "OperationNotAllowed",
+        "OperationPreempted",
+        "ConflictingUserInput",
         "ShareBeingDeleted",
     }
 )

@@ -7,6 +7,7 @@ sent from here (docs/decisions/0009).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ from overworld.cloud.azure.public_ip import Json
 
 NETWORK_VERSION = "2024-05-01"
 STORAGE_VERSION = "2024-01-01"
+COMPUTE_VERSION = "2024-07-01"
 
 Transport = AsyncHttpTransport[Any, Any]
 
@@ -123,18 +125,28 @@ class Arm:
         """Remove the resource and wait until it is gone; returns as well if it was."""
         await self._finished(await self._send("DELETE", path, version))
 
+    async def act(self, path: str, version: str, **query: str) -> None:
+        """Do to a resource what the end of the path names, and wait until it is done."""
+        await self._finished(await self._send("POST", path, version, query=query))
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
     async def _send(
-        self, method: str, url: str, version: str | None = None, body: Json | None = None
+        self,
+        method: str,
+        url: str,
+        version: str | None = None,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
         now = asyncio.get_running_loop().time()
         if now < self._quiet_until:
             raise Throttled(timedelta(seconds=self._quiet_until - now))
         absolute = self._client.format_url(url)
-        request = HttpRequest(method, absolute, params={"api-version": version} if version else None, json=body)
+        params = {**({"api-version": version} if version else {}), **(query or {})}
+        request = HttpRequest(method, absolute, params=params or None, json=body)
         # The flag by which generated clients hand the answer on to the poller; its effect on the type is not declared.
         sent: Any = await self._client.send_request(request, _return_pipeline_response=True)
         answer: PipelineResponse[HttpRequest, AsyncHttpResponse] = sent

@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 
-from overworld.cloud.azure.answers import as_cloud_error, no_token
-from overworld.cloud.azure.arm import NETWORK_VERSION, STORAGE_VERSION, Arm, Transport
+from overworld.cloud.azure.answers import as_cloud_error, code_of, no_token
+from overworld.cloud.azure.arm import COMPUTE_VERSION, NETWORK_VERSION, STORAGE_VERSION, Arm, Transport
+from overworld.cloud.azure.machines import machine_path, machine_state_of
 from overworld.cloud.azure.place import ORPHAN_TAG, AzurePlace, Endpoints, Patience
 from overworld.cloud.azure.public_ip import (
     UNSETTLED,
@@ -26,7 +27,7 @@ from overworld.cloud.azure.public_ip import (
     refuse_unfit,
     wanted_public_ip,
 )
-from overworld.cloud.base import Address, AddressSeen, Cloud, Folder
+from overworld.cloud.base import Address, AddressSeen, Cloud, Folder, MachineState
 from overworld.cloud.capacity import AddressQuota, Capacity
 from overworld.domain.errors import CloudRefused, CloudUnavailable
 from overworld.domain.servers import ServerId
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 # Every quota that a Standard, static IPv4 address counts against, by the names that the usages list has for them.
 QUOTAS = frozenset({"PublicIPAddresses", "StaticPublicIPAddresses", "IPv4StandardSkuPublicIpAddresses"})
 
+MACHINE_MISSING = frozenset({"ResourceNotFound", "NotFound", "ParentResourceNotFound"})
+
 DRIVER = "file.csi.azure.com"
 # No hard links, strict caching, one connection a mount, 30 s of attributes, no byte-range locks (games that lock their
 # own files would stand still over SMB).
@@ -45,7 +48,8 @@ MOUNT_OPTIONS = ("mfsymlinks", "cache=strict", "nosharesock", "actimeo=30", "nob
 
 class AzureCloud(Cloud):
     """The port's promises on Azure. The identity needs Network Contributor on the resource group, Reader on the
-    subscription's usages and, with shares, the two roles of the storage account (docs/azure-addresses.md)."""
+    subscription's usages, with shares the two roles of the storage account (docs/azure-addresses.md), and to power
+    off nodes Virtual Machine Contributor on the node resource group (docs/nodes.md)."""
 
     def __init__(
         self,
@@ -163,6 +167,27 @@ class AzureCloud(Cloud):
         async with self._bounded(f"remove the folder {server_id} from the share {self._place.share}"):
             await self._open_files().remove_folder(server_id)
 
+    async def machine_state(self, provider_id: str) -> MachineState:
+        """One GET of the machine's instance view."""
+        path = machine_path(self._place, provider_id)
+        async with self._bounded(f"ask about the machine {_short(path)}"):
+            try:
+                return machine_state_of(await self._arm.get(f"{path}/instanceView", COMPUTE_VERSION))
+            except HttpResponseError as error:
+                if error.status_code == 404 and code_of(error) == "ParentResourceNotFound":
+                    return MachineState.GONE  # its whole scale set is gone
+                raise
+
+    async def power_off(self, provider_id: str) -> None:
+        """One POST and its operation (10-60 s). Its guest is not asked: what does not answer would keep it waiting."""
+        path = machine_path(self._place, provider_id)
+        async with self._bounded(f"power off the machine {_short(path)}"):
+            try:
+                await self._arm.act(f"{path}/powerOff", COMPUTE_VERSION, skipShutdown="true")
+            except HttpResponseError as error:
+                if error.status_code != 404 or code_of(error) not in MACHINE_MISSING:
+                    raise
+
     async def close(self) -> None:
         """Close connections and credential."""
         if self._files is not None:
@@ -211,3 +236,8 @@ class AzureCloud(Cloud):
             if isinstance(first, AzureError):
                 raise as_cloud_error(first, doing) from first
             raise
+
+
+def _short(path: str) -> str:
+    """The part of a machine's path that names it among the cluster's."""
+    return path.partition("/providers/Microsoft.Compute/")[2] or path

@@ -21,15 +21,17 @@ class AzurePlace:
     """Names that the operator chose. ``installation`` (1-20 of a-z, 0-9 and -) tells several installations in one
     resource group apart and is never changed: resources are found by it.
 
-    ``balancer_ports``: Azure gives a node's network card 300 rules; less if other Services share the balancer.
-    ``zones`` is empty in a region without zones. ``share_gib``: the size of a share that has to be made (100 at least
-    for a premium account).
+    ``node_resource_group``: where the cluster's nodes are (AKS: MC_<group>_<cluster>_<region>); None: no machine is
+    looked at or powered off. ``balancer_ports``: Azure gives a node's network card 300 rules; less if other Services
+    share the balancer. ``zones`` is empty in a region without zones. ``share_gib``: the size of a share that has to be
+    made (100 at least for a premium account).
     """
 
     installation: str
     subscription_id: str
     resource_group: str
     region: str
+    node_resource_group: str | None = None
     storage_account: str | None = None
     share: str = "overworld"
     share_gib: int = 100
