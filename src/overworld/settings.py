@@ -155,6 +155,23 @@ class Settings(BaseSettings):
     azure_ca_file: Path | None = Field(
         default=None, description="The only certificate authority believed for Azure (PEM). Unset: the usual ones."
     )
+    node_loss_grace: Duration = Field(
+        default=timedelta(seconds=60),
+        ge=timedelta(0),
+        description="How long a node of the cluster may be silent before it is found out whether its machine runs.",
+    )
+    node_power_off_after: Duration = Field(
+        default=timedelta(minutes=3),
+        ge=timedelta(0),
+        description="A node whose machine runs and is silent for this long is powered off through the cloud, unless "
+        "players are still seen on it, so that its servers can start elsewhere.",
+    )
+    drain_deadline: Duration = Field(
+        default=timedelta(minutes=20),
+        ge=timedelta(0),
+        description="A cordoned node's servers move when nobody plays, and after this long whoever plays. AKS waits "
+        "30 minutes for a drain: leave time for the games to save.",
+    )
     metrics_listen: str | None = Field(
         default=None,
         pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\s]+):[0-9]{1,5}$",

@@ -123,6 +123,8 @@ def open_cloud(settings: Settings) -> Cloud:
         subscription_id=settings.azure_subscription_id or "",
         resource_group=settings.azure_resource_group or "",
         region=settings.azure_region,
+        node_resource_group=settings.azure_node_resource_group
+        or f"MC_{settings.azure_resource_group}_{settings.azure_cluster}_{settings.azure_region}",
         storage_account=settings.azure_storage_account or None,
         share=settings.azure_share,
         share_gib=settings.azure_share_gib,

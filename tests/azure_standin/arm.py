@@ -63,6 +63,13 @@ def answer(standin: AzureStandIn, request: Request) -> Answer:
             return _group(standin, request, group)
         case ["resourcegroups", group, *_] if group not in standin.groups:
             raise Refusal(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
+        case ["resourcegroups", _, "providers", *_]:
+            return _resource(standin, request)
+    raise Refusal(404, "InvalidResourceType")
+
+
+def _resource(standin: AzureStandIn, request: Request) -> Answer:
+    match request.segments[2:]:
         case ["resourcegroups", group, "providers", "microsoft.network", "publicipaddresses"]:
             return Answer(200, _page(standin, request, standin.network.in_group(group)))
         case ["resourcegroups", _, "providers", "microsoft.network", "publicipaddresses", _]:

@@ -12,6 +12,8 @@ collect_ignore_glob = [] if os.environ.get("OVERWORLD_TEST_CLUSTER") == "1" else
 if not collect_ignore_glob:
     from cluster.harness.cluster import Cluster
     from cluster.kube_stage import KubeStage, prepare_cluster
+    from cluster.node_site import NodeSite, actors
+    from overworld.store.database import Database
 
     def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         """What starts clusters of its own comes before the cluster that everybody shares: one fits on a machine."""
@@ -28,6 +30,15 @@ if not collect_ignore_glob:
         """The cluster with all that the stages need."""
         prepare_cluster(cluster, tmp_path_factory.mktemp("images") / "scripted.tar")
         return cluster
+
+    @pytest.fixture
+    async def site(prepared: Cluster, database: Database) -> AsyncIterator[NodeSite]:
+        """An installation in a namespace of its own, on nodes that the test may break."""
+        stage = KubeStage(prepared)
+        site = NodeSite(stage, database, *actors(database))
+        yield site
+        await site.restore_nodes()
+        await stage.leave()
 
     @pytest.fixture
     async def stage(prepared: Cluster) -> AsyncIterator[KubeStage]:

@@ -23,12 +23,14 @@ CONTROLLER = [
     rule("", "services persistentvolumeclaims", "list watch create patch delete"),
     rule("", "pods", "list watch patch delete"),
     rule("", "secrets", "create patch delete"),
+    rule("", "pods/attach", "get create"),  # players are warned before their server moves
 ]
 """In the games' namespace."""
 
 CONTROLLER_OF_CLUSTER = [
     rule("", "persistentvolumes", "patch"),  # the policy of a volume that is purged
     rule("", "nodes/metrics", "get"),  # usage, from the kubelets
+    rule("", "nodes", "get list watch patch"),  # who does not answer, who is to be emptied, and the mark of the lost
 ]
 """In the whole cluster."""
 

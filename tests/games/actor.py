@@ -8,11 +8,13 @@
     floods         writes lines as fast as it can, ready among them, and saves as ``good`` does
     memory-hog     takes memory until it is killed
     logs-to-file   writes its console into ``game.log`` in its world; its standard output is noise
+    ticks          appends the time and its host to ``ticks`` ten times a second, and is ``good``
     leaves-child   starts a child that ignores SIGTERM, then is ``good``
 
 ``{{ports.game}}`` as its last argument, if it is a number above 1023, is listened on by TCP. Its world is its working
 folder: ``starts`` grows by a line with every start, ``saves`` with every save, ``two-at-once`` appears if another
-process has the world. Commands: ``say TEXT``, ``crash STATUS``, ``write COUNT`` lines at once, ``quit``.
+process has the world. Commands: ``say TEXT`` (also appended to ``said``), ``crash STATUS``, ``write COUNT`` lines at
+once, ``quit``.
 """
 
 import fcntl
@@ -21,6 +23,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 
@@ -54,6 +57,7 @@ def obey(command: str) -> None:
     elif word == "write":
         os.write(1, b"".join(b"line %d\n" % number for number in range(int(rest))))
     elif word == "say":
+        append("said", rest)
         say(rest)
 
 
@@ -64,6 +68,13 @@ def flood() -> None:
         os.write(1, block)
         if number == 20:
             say("ready to play")
+
+
+def tick() -> None:
+    """Prove ten times a second that somebody writes this world, and who."""
+    while True:
+        append("ticks", f"{time.time()} {socket.gethostname()}")
+        time.sleep(0.1)
 
 
 def main() -> None:
@@ -89,6 +100,8 @@ def main() -> None:
     if part == "leaves-child":
         code = "import signal; signal.signal(15, signal.SIG_IGN); print('child lives', flush=True); signal.pause()"
         keep.append(subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL))
+    if part == "ticks":
+        threading.Thread(target=tick, daemon=True).start()
     if part == "floods":
         flood()
     if part != "never-ready":

@@ -31,6 +31,7 @@ PARTS = {
     "floods": (),
     "memory-hog": (),
     "logs-to-file": (),
+    "ticks": (),
     "leaves-child": (),
 }
 """Every part of actor.py and its further arguments."""
@@ -102,6 +103,7 @@ within_seconds = {3 if name == "never-ready" else 20}
 
 [console]
 accepts_commands = true
+announce = "say {{{{text}}}}"
 {console}
 [roster]
 joins = '{ROSTER.joins}'

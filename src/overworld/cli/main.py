@@ -53,6 +53,8 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "usage": LazyCommand("usage:usage", "Show hours run and played, by server."),
     "addresses": LazyCommand("addresses:addresses", "List the public addresses of all servers (admins only)."),
     "accounts": LazyCommand("accounts:accounts", "Look after accounts."),
+    "nodes": LazyCommand("nodes:nodes", "List the nodes of the cluster that carry games."),
+    "node": LazyCommand("nodes:node", "Look at one node, or say what became of it."),
     "token": LazyCommand("token:token", "Look after API tokens."),
     "login": LazyCommand("login:login", "Keep the address of an Overworld and a token for it."),
     "doctor": LazyCommand("doctor:doctor", "Say what is wrong with an installation, and how to mend it."),

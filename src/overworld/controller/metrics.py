@@ -34,6 +34,13 @@ ENGINE_CALL_SECONDS = Histogram(
 ENGINE_CALL_ERRORS = Counter(
     "overworld_engine_call_errors_total", "Calls of the engine that raised.", ["call", "error"]
 )
+NODES = Gauge("overworld_controller_nodes", "Nodes of the cluster that carry games, by state.", ["state"])
+NODE_ACTIONS = Counter(
+    "overworld_controller_node_actions_total",
+    "What was done about nodes and what is on them (PowerOff, MarkLost, Release, Move, Warn, Occupy, ClearLost), "
+    "by what came of it: done, failed.",
+    ["action", "outcome"],
+)
 STATUS_WRITES = Counter("overworld_controller_status_writes_total", "Status rows written.")
 
 

@@ -32,10 +32,16 @@ RETRY_NO_PORT = timedelta(seconds=30)
 log = structlog.get_logger(__name__)
 
 
+def no_trouble(_: ServerId) -> str | None:
+    """Where servers have no nodes that could fall silent."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a controller works under. ``ports`` are those that servers may be given, ``host`` is where players reach
-    them; ``deadline`` bounds the engine's work on one server."""
+    them; ``deadline`` bounds the engine's work on one server. ``trouble_of`` says what is to be told of a server whose
+    node does not answer."""
 
     epoch: int
     host: str
@@ -43,6 +49,7 @@ class Terms:
     programs_folder: Path | None = None
     offer: Offer = field(default_factory=Offer)
     deadline: timedelta = timedelta(seconds=30)
+    trouble_of: Callable[[ServerId], str | None] = no_trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +153,7 @@ class Preparer:
                 server.id, derive_label(server.name, server.id), ports=len(game.ports), leased_at=self._clock()
             )
         endpoints = derive_endpoints(game, network, leases, address, observed=observed, host=self._terms.host)
-        return Subject(server, record.status, endpoints, game, network, address)
+        return Subject(server, record.status, endpoints, game, network, address, self._terms.trouble_of(server.id))
 
     async def _lease_ports(self, prepared: Prepared, lacking: Sequence[Job]) -> None:
         offers: dict[ServerId, Sequence[PortLease]] = {}

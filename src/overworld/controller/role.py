@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import structlog
 
@@ -16,7 +17,10 @@ from overworld.controller.cloud_watch import watch_cloud
 from overworld.controller.housekeeping import keep_house
 from overworld.controller.leadership import Leadership
 from overworld.controller.metrics import QUEUE_DEPTH, QUEUE_OLDEST_SECONDS
-from overworld.controller.preparing import Terms
+from overworld.controller.node_guard import NodeGuard
+from overworld.controller.node_plan import NodeRules
+from overworld.controller.node_rows import DatabaseNodeRows
+from overworld.controller.preparing import Terms, no_trouble
 from overworld.controller.reconciler import Reconciler
 from overworld.controller.rows import DatabaseRows, Rows
 from overworld.controller.workqueue import WorkQueue
@@ -35,6 +39,9 @@ STANDBY_LOOK_SECONDS = 2.0
 PAUSE_AFTER_FAULT_SECONDS = 1.0
 LAST_WORK_SECONDS = 10.0
 """How long a clean stop waits for what is in work. What is not done then is done by the next controller."""
+
+LEAST_FRESH = timedelta(seconds=60)
+"""A look at a server that is not older than this, nor than three of the monitor's intervals, says who plays."""
 
 log = structlog.get_logger(__name__)
 
@@ -105,12 +112,14 @@ class _Controller:
     async def lead(self, leadership: Leadership, stop: asyncio.Event) -> None:
         """Work until ``stop``; raises ``LeaseLost`` in a group the moment that the lease is gone."""
         queue = self._queue = WorkQueue()
+        guard = self._guard(leadership.epoch)
         terms = Terms(
             epoch=leadership.epoch,
             host=self._host,
             ports=self._settings.ports,
             programs_folder=self._settings.programs_folder,
             offer=self._settings.offer,
+            trouble_of=no_trouble if guard is None else guard.trouble_of,
         )
         reconciler = Reconciler(self._rows, self._engine, self._catalogue, queue, terms, cloud=self._cloud)
         try:
@@ -119,6 +128,9 @@ class _Controller:
                 if not self._is_engine_started:
                     await self._engine.start(self._wake)
                     self._is_engine_started = True
+                if guard is not None:
+                    await guard.begin()
+                    background.append(tasks.create_task(guard.run()))
                 background += [
                     tasks.create_task(self._poll(queue, news)),
                     tasks.create_task(self._resync(queue)),
@@ -141,6 +153,25 @@ class _Controller:
             leadership.end()
             QUEUE_DEPTH.set(0)
             QUEUE_OLDEST_SECONDS.set(0)
+
+    def _guard(self, epoch: int) -> NodeGuard | None:
+        """Who looks after the nodes; None where there are none."""
+        settings, nodes = self._settings, self._engine.nodes
+        if nodes is None:
+            return None
+        return NodeGuard(
+            nodes,
+            self._cloud,
+            DatabaseNodeRows(self._database, epoch),
+            self._catalogue,
+            self._wake,
+            rules=NodeRules(
+                loss_grace=settings.node_loss_grace,
+                power_off_after=max(settings.node_power_off_after, settings.node_loss_grace),
+                drain_deadline=settings.drain_deadline,
+            ),
+            fresh=max(LEAST_FRESH, 3 * settings.monitor_interval),
+        )
 
     def _wake(self, server_id: ServerId) -> None:
         if self._queue is not None:

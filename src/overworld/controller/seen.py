@@ -11,6 +11,7 @@ from overworld.controller.addressing import Seen, see_addressed
 from overworld.controller.sentences import say_crash, say_duration, say_exit, say_time
 from overworld.controller.subject import Subject
 from overworld.domain.conditions import Condition, ConditionType, Reason, Truth, find_condition
+from overworld.domain.exits import Exit
 from overworld.domain.observed import Observed, Phase, ProcessSeen
 from overworld.domain.servers import Server, Status
 
@@ -32,6 +33,8 @@ def see_all(subject: Subject, observed: Observed, now: datetime) -> tuple[Condit
     ready = _see_ready(subject, observed.process, now)
     if addressed is not None and addressed.truth is not Truth.TRUE and ready.truth is Truth.TRUE:
         ready = Seen(Truth.FALSE, addressed.reason, f"The game is ready, and nobody can join: {addressed.message}")
+    if observed.node is not None and ready.truth is Truth.TRUE:
+        ready = ready._replace(message=f"{ready.message} It runs on the node {observed.node}.")
     return _conditions(
         subject,
         now,
@@ -88,6 +91,8 @@ def _see_placed(subject: Subject, observed: Observed) -> Seen:
 
 
 def _see_ready(subject: Subject, process: ProcessSeen | None, now: datetime) -> Seen:
+    if subject.trouble is not None and not is_ended(process):
+        return Seen(Truth.FALSE, Reason.NODE_LOST, subject.trouble)
     if not subject.wants_running:
         return _see_stopping(process)
     if process is None or process.phase is Phase.STOPPED:
@@ -136,7 +141,15 @@ def _see_saved(subject: Subject, process: ProcessSeen | None) -> Seen:
         if before is not None:
             return Seen(before.status, before.reason, before.message)
         return Seen(Truth.UNKNOWN, Reason.NEVER_STOPPED, "The game was never stopped, so no save was to be seen.")
+    return _tell_save(end, subject)
+
+
+def _tell_save(end: Exit, subject: Subject) -> Seen:
+    """Whether the world was written at that end."""
     told = f"The game {say_exit(end)}"
+    if end.lost_with is not None:
+        told += ", and nobody saw whether it saved: the world is as the game last wrote it by itself."
+        return Seen(Truth.FALSE, Reason.SAVE_NOT_SEEN, told)
     if end.save_seen:
         return Seen(Truth.TRUE, Reason.SAVE_SEEN, f"{told}; the world was seen to be written.")
     if not end.asked:

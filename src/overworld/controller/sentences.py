@@ -26,6 +26,8 @@ def say_duration(duration: timedelta) -> str:
 
 def say_exit(end: Exit) -> str:
     """What follows "The game …": how and when it ended."""
+    if end.lost_with is not None:
+        return f"was lost with its node {end.lost_with} at {say_time(end.at)}"
     how = f"was ended by {end.signal}" if end.signal is not None else f"ended with exit status {end.status}"
     return f"{how} at {say_time(end.at)}"
 

@@ -16,7 +16,8 @@ class Subject:
 
     ``endpoints`` are the leased ones, ordered by name; ``game`` is None where the catalogue no longer has it.
     ``network`` is None where servers share the ports of one machine; ``address`` is the lease of an address that a
-    cloud makes, None where none does.
+    cloud makes, None where none does. ``trouble`` is what is to be said of it while its node does not answer: what its
+    pod says then is old.
     """
 
     server: Server
@@ -25,6 +26,7 @@ class Subject:
     game: Game | None
     network: Network | None = None
     address: AddressLease | None = None
+    trouble: str | None = None
 
     @property
     def wants_running(self) -> bool:

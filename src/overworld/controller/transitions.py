@@ -14,9 +14,12 @@ _TOLD_OF_READY = {
     Reason.CRASHED: Level.WARNING,
     Reason.OUT_OF_MEMORY: Level.WARNING,
     Reason.NOT_READY_IN_TIME: Level.WARNING,
+    Reason.NODE_LOST: Level.WARNING,
 }
 _REPEATS = {Reason.CRASHED, Reason.OUT_OF_MEMORY}
 """Another crash is news, though the condition stays the same."""
+_MOVES = _REPEATS | {Reason.NODE_LOST}
+"""So is each step of finding out what became of a node."""
 
 
 def derive_events(server_id: ServerId, old: Iterable[Condition], new: Iterable[Condition]) -> tuple[NewEvent, ...]:
@@ -44,7 +47,7 @@ def _tell(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> Iterator[tu
                 yield condition, Level.INFO if condition.is_true else Level.WARNING
             case ConditionType.READY if condition.reason in _TOLD_OF_READY:
                 is_first_sight = before is None and condition.reason == Reason.STOPPED
-                if not is_first_sight and (has_turned or (has_moved and condition.reason in _REPEATS)):
+                if not is_first_sight and (has_turned or (has_moved and condition.reason in _MOVES)):
                     yield condition, _TOLD_OF_READY[Reason(condition.reason)]
             case ConditionType.SAVED if has_moved and _tells_of_stop(condition, new):
                 yield condition, Level.INFO if condition.is_true else Level.WARNING

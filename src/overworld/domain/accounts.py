@@ -69,6 +69,7 @@ class Action(StrEnum):
     USE_SERVERS = "use servers"
     MANAGE_ACCOUNTS = "manage accounts"
     SEE_ADDRESSES = "see all addresses"
+    MANAGE_NODES = "manage nodes"
     MANAGE_TOKENS_OF = "manage tokens of"
 
 
@@ -76,6 +77,6 @@ def may(actor: Actor, action: Action, owner_id: str | None = None) -> bool:
     """Whether ``actor`` may do ``action`` to a thing owned by ``owner_id`` (None: to nothing in particular)."""
     if actor.role is Role.ADMIN:
         return True
-    if action in {Action.MANAGE_ACCOUNTS, Action.SEE_ADDRESSES}:
+    if action in {Action.MANAGE_ACCOUNTS, Action.SEE_ADDRESSES, Action.MANAGE_NODES}:
         return False
     return owner_id is None or owner_id == actor.account_id

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     # Ready
     ANSWERING = "Answering"
     STARTING = "Starting"
+    NODE_LOST = "NodeLost"
     NOT_READY_IN_TIME = "NotReadyInTime"
     CRASHED = "Crashed"
     OUT_OF_MEMORY = "OutOfMemory"

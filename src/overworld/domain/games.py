@@ -116,10 +116,12 @@ class Ready:
 @dataclass(frozen=True, slots=True)
 class Console:
     """``accepts_commands``: lines on standard input are obeyed. ``log_file``: a path inside the world (template)
-    that holds the clean output of a game whose standard output is not."""
+    that holds the clean output of a game whose standard output is not. ``announce``: the command (template, with
+    ``{{text}}``) that tells all players something."""
 
     accepts_commands: bool = True
     log_file: str | None = None
+    announce: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class State(StrEnum):
     DELETED = "deleted"  # stopped for good; comes back by undelete until its retention has passed
 
 
-_FAILURES = {Reason.CRASHED, Reason.OUT_OF_MEMORY, Reason.BLOCKED, Reason.NOT_READY_IN_TIME}
+_FAILURES = {Reason.CRASHED, Reason.OUT_OF_MEMORY, Reason.BLOCKED, Reason.NOT_READY_IN_TIME, Reason.NODE_LOST}
 
 
 def derive_state(server: Server, status: Status) -> State:

@@ -15,6 +15,7 @@ from typing import Protocol as TypingProtocol
 from overworld.domain.games import Protocol
 from overworld.domain.observed import Launch, Layout, Observed, Removal, Usage, Want
 from overworld.domain.servers import ServerId
+from overworld.engines.nodes import Nodes
 
 Wake = Callable[[ServerId], None]
 
@@ -67,6 +68,11 @@ class Engine(ABC):
     @abstractmethod
     async def usage(self, server_id: ServerId) -> Usage | None:
         """What the running process uses now; None if nothing runs."""
+
+    @property
+    def nodes(self) -> Nodes | None:
+        """The nodes that servers run on; None where there is but this machine."""
+        return None
 
     @abstractmethod
     async def port_is_free(self, protocol: Protocol, port: int) -> bool:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from overworld.domain.games import FileFormat, Game, Variable, VariableKind
 from overworld.games.templates import find_placeholders, leading_placeholder
+from overworld.games.text import find_odd_character
 from overworld.games.variables import find_fault
 
 Fault = tuple[str, str]
@@ -171,9 +172,29 @@ def _fault_of_regex(pattern: str) -> str | None:
     return None
 
 
+def _faults_of_announce(game: Game) -> Iterator[Fault]:
+    announce = game.console.announce
+    if announce is None:
+        return
+    if not game.console.accepts_commands:
+        yield "console.announce", "the console accepts no commands."
+    if (odd := find_odd_character(announce)) is not None:
+        yield "console.announce", f"must be one line without control characters; it holds {odd}."
+    try:
+        names = find_placeholders(announce)
+    except ValueError as error:
+        yield "console.announce", f"{error}."
+        return
+    if names != ("text",):
+        yield "console.announce", "needs {{text}} exactly once, and no other placeholder."
+    elif announce.startswith("{{"):
+        yield "console.announce", "must begin with the command; the text alone would be one."
+
+
 def _faults_of_lines(game: Game) -> Iterator[Fault]:
     if game.stop.command is not None and not game.console.accepts_commands:
         yield "stop.commands", "the console accepts no commands; use a signal."
+    yield from _faults_of_announce(game)
     log_file = game.console.log_file
     if log_file is not None and (not log_file.startswith("{{world}}/") or ".." in PurePosixPath(log_file).parts):
         yield "console.log_file", "must be below the world: {{world}}/NAME."

@@ -54,7 +54,7 @@ def to_game(slug: str, file: GameFile) -> Game:
             saved=file.stop.saved,
         ),
         ready=Ready(file.ready.line, timedelta(seconds=file.ready.within_seconds)),
-        console=Console(file.console.accepts_commands, file.console.log_file),
+        console=Console(file.console.accepts_commands, file.console.log_file, file.console.announce),
         query=Query(file.query.protocol, file.query.port) if file.query else None,
         roster=Roster(file.roster.joins, file.roster.leaves) if file.roster else None,
         world=WorldLayout(tuple(file.world.include), tuple(file.world.exclude)),

@@ -58,6 +58,17 @@ def render_connect(game: Game, endpoints: tuple[Endpoint, ...]) -> str:
     return substitute(game.connect, {**texts, "host": by_name[game.ports[0].name].host})
 
 
+def render_announcement(game: Game, text: str) -> str | None:
+    """The console command that tells the players something; None where the game has none.
+
+    Of the text only letters, digits, spaces and ``.,:-`` are kept: no game's console reads more than words into it.
+    """
+    if game.console.announce is None:
+        return None
+    words = "".join(one if one.isalnum() or one in " .,:-" else " " for one in one_line(text)).lstrip(" .,:-")
+    return substitute(game.console.announce, {"text": words})
+
+
 def _values(
     game: Game, server: Server, layout: Layout, endpoints: tuple[Endpoint, ...], programs_folder: Path
 ) -> dict[str, Value]:

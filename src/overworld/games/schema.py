@@ -139,6 +139,11 @@ class ConsolePart(_Part):
     log_file: Template | None = Field(
         default=None, description="A file below {{world}} with clean output, where the standard output is not."
     )
+    announce: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None,
+        description="Console command that tells all players something: a template with {{text}}, for example "
+        "`say {{text}}`. None: they cannot be told.",
+    )
 
 
 class QueryPart(_Part):

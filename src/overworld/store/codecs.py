@@ -83,6 +83,7 @@ def write_place(place: Place | None) -> Json | None:
             "save_seen": end.save_seen,
             "out_of_memory": end.out_of_memory,
             "lines": [clean_text(line) for line in end.lines],
+            "lost_with": end.lost_with,
         },
     }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask, Response
 
-from overworld.web.api import accounts, addresses, console, events, games, operations, servers, usage
+from overworld.web.api import accounts, addresses, console, events, games, nodes, operations, servers, usage
 from overworld.web.dispatch import make_view
 from overworld.web.docs import make_docs
 from overworld.web.health import make_health
@@ -34,6 +34,7 @@ GROUPS: tuple[Routes, ...] = (
     usage.routes,
     accounts.routes,
     addresses.routes,
+    nodes.routes,
 )
 
 

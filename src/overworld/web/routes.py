@@ -164,5 +164,6 @@ PATH_VALUES: Mapping[str, PathValue] = {
     "operation_id": PathValue(ID_PATTERN, "Id of an operation."),
     "account_id": PathValue(f"{ID_PATTERN}|me", "Id of an account, or `me`."),
     "token_id": PathValue(ID_PATTERN, "Id of a token (not the token itself)."),
+    "node_name": PathValue("[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "Name of a node in the cluster."),
     "slug": PathValue("[a-z0-9][a-z0-9-]{0,62}", "A game's short name."),
 }

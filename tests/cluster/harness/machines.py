@@ -95,6 +95,14 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
             process.kill()  # dead already; this buries it
         self._processes.clear()
 
+    def cut(self) -> None:
+        """Pull its network cable: everything inside goes on, and nobody outside hears of it."""
+        run(["ip", "link", "set", f"{LINK_PREFIX}{self.name}", "down"])
+
+    def mend(self) -> None:
+        """Put the network cable back."""
+        run(["ip", "link", "set", f"{LINK_PREFIX}{self.name}", "up"])
+
     @property
     def is_alive(self) -> bool:
         """Whether it is on."""

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from azure_standin.arm import SUBSCRIPTION
+from azure_standin.machines import machine_id
 from cluster.harness import cgroups
 from cluster.harness.commands import CommandFailed, run
 from cluster.harness.control_plane import URL
@@ -25,6 +27,7 @@ class Node:
     def __init__(self, number: int, folder: Path, pki: Pki, programs: Programs) -> None:
         self.name = node_name(number)
         self.address = node_address(number)
+        self.machine_id = machine_id(SUBSCRIPTION, "aks-games-vmss", number)
         self.machine = Machine(self.name, self.address, programs)
         self._number, self._folder, self._pki, self._programs = number, folder, pki, programs
         self._socket = folder / "cri.sock"
@@ -139,6 +142,7 @@ state = "/run/containerd-state"
             f"--kubeconfig={self._pki.folder / f'{self.name}.conf'}",
             f"--hostname-override={self.name}",
             f"--node-ip={self.address}",
+            f"--provider-id=azure://{self.machine_id}",
             f"--root-dir={self._folder / 'kubelet'}",
             f"--node-labels={'='.join(GAME_LABEL)}",
         ]

@@ -115,6 +115,7 @@ async def test_what_cannot_be_asked_is_no_answer(azure: AzureStage, azure_cloud:
         NODE.replace(NODE_GROUP, "somebody-elses"),
         NODE.replace(SUBSCRIPTION, "another"),
         f"{NODE}/../4",
+        NODE.replace("Machines/3", "Machines/.."),
         f"{NODE}?x=y",
         NODE.replace("azure://", "https://evil.example"),
     ],

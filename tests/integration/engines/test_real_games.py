@@ -16,7 +16,7 @@ from installation import free_port
 from overworld.domain.observed import Phase
 from overworld.domain.servers import Desired, Endpoint, Server
 from overworld.games.catalogue import Catalogue
-from overworld.games.launch import render_launch
+from overworld.games.launch import render_announcement, render_launch
 from waiting import eventually
 
 REAL = {
@@ -65,6 +65,17 @@ async def test_a_real_game_runs_saves_and_comes_back(local: LocalStage, slug: st
     assert usage is not None
     assert 1 < usage.memory_mib < want.memory_mib
     assert len(local.console().lines(want.server_id, after=None, limit=1000)) > 3
+    command = render_announcement(game, "The server moves in 5 minutes.")
+    assert command is not None
+    local.console().send(want.server_id, command)
+    await eventually(
+        lambda: any(
+            "The server moves in 5 minutes." in line.text
+            for line in local.console().lines(want.server_id, after=None, limit=50)
+        ),
+        10,
+        "the players were told",
+    )
     await engine.apply(replace(want, running=False), launch)
     await reaches(engine, want, Phase.STOPPED)
     assert last_exit(engine, want).asked

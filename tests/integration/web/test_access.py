@@ -10,6 +10,9 @@ import pytest
 from flask import Flask
 
 from integration.web.clients import Client
+from integration.web.nodes import NODE, lay_node
+from overworld.domain.nodes import NodeState
+from overworld.store.database import Database
 
 API = "/api/v1"
 
@@ -48,6 +51,11 @@ def admins(status: int = 200, *, anna: int = 403, ben: int = 403, **given: Any) 
     return Row(401, anna, ben, status, **given)
 
 
+def hidden(status: int = 200, **given: Any) -> Row:
+    """Only admins; for everybody else it does not exist."""
+    return Row(401, 404, 404, status, **given)
+
+
 TABLE: Mapping[tuple[str, str], Row] = {
     ("GET", f"{API}/games"): each(),
     ("GET", f"{API}/games/<slug>"): each(),
@@ -79,6 +87,9 @@ TABLE: Mapping[tuple[str, str], Row] = {
     ("GET", f"{API}/accounts/<account_id>/tokens"): own(),
     ("POST", f"{API}/accounts/<account_id>/tokens"): own(201, body={"label": "new"}),
     ("DELETE", f"{API}/accounts/<account_id>/tokens/<token_id>"): own(204),
+    ("GET", f"{API}/nodes"): hidden(),
+    ("GET", f"{API}/nodes/<node_name>"): hidden(),
+    ("POST", f"{API}/nodes/<node_name>/confirm-lost"): hidden(body={"uid": "uid-1"}),
     ("GET", f"{API}/openapi.json"): public(),
     ("GET", "/"): public(302),
     ("GET", "/docs"): public(),
@@ -99,9 +110,13 @@ def test_every_route_has_a_row(app: Flask) -> None:
 
 
 @pytest.mark.parametrize(("method", "rule"), list(TABLE))
-def test_access(method: str, rule: str, nobody: Client, anna: Client, ben: Client, admin: Client) -> None:
+def test_access(
+    method: str, rule: str, nobody: Client, anna: Client, ben: Client, admin: Client, database: Database
+) -> None:
     """Each gets what the table says, for a thing of Anna's that is made anew before each try."""
     row = TABLE[method, rule]
+    if "<node_name>" in rule:
+        lay_node(database, NodeState.NEEDS_WORD)
     seen = {}
     for who, client in (("nobody", nobody), ("ben", ben), ("anna", anna), ("admin", admin)):
         path = _fill(rule, _things_of(anna, who, deleted=row.deleted))
@@ -145,6 +160,7 @@ def _things_of(anna: Client, who: str, *, deleted: bool) -> dict[str, str]:
         "account_id": anna.account_id,
         "token_id": token["id"],
         "name": "start.js",
+        "node_name": NODE,
     }
 
 

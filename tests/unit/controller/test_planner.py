@@ -189,6 +189,12 @@ def test_settled_servers_need_no_timer() -> None:
             "did not quit within 30 seconds",
         ),
         (CRASH, Truth.FALSE, Reason.SAVE_NOT_SEEN, "as the game last saved it"),
+        (
+            Exit(NOW, None, None, asked=False, save_seen=None, lost_with="pool-1"),
+            Truth.FALSE,
+            Reason.SAVE_NOT_SEEN,
+            "was lost with its node pool-1",
+        ),
     ],
 )
 def test_saved(end: Exit, truth: Truth, reason: Reason, words: str) -> None:
@@ -320,3 +326,17 @@ def test_subjects_know_their_ports() -> None:
     assert not make_subject().lacks_ports
     assert make_subject(endpoints=(other,)).lacks_ports
     assert not Subject(DELETED, make_subject().status, (), GAME).lacks_ports
+
+
+def test_a_server_on_a_node_in_trouble_says_so() -> None:
+    """What its pod says is old, whether it is wanted running or not; once it has ended, its end is told."""
+    for server in (RUNNING, STOPPED):
+        decided = decide(server, see(Phase.READY), trouble="Its node pool-1 is silent.")
+        ready = condition(decided, ConditionType.READY)
+        assert (ready.status, ready.reason, ready.message) == (
+            Truth.FALSE,
+            Reason.NODE_LOST,
+            "Its node pool-1 is silent.",
+        )
+    ended = decide(STOPPED, see(Phase.STOPPED, last_exit=ASKED), trouble="Its node pool-1 is silent.")
+    assert condition(ended, ConditionType.READY).reason == Reason.STOPPED

@@ -44,6 +44,8 @@ PLACED, READY, SAVED, CURRENT = ConditionType.PLACED, ConditionType.READY, Condi
         (seen(READY, Reason.ANSWERING), seen(READY, Reason.CRASHED), Level.WARNING),
         (seen(READY, Reason.CRASHED, "first"), seen(READY, Reason.CRASHED, "second"), Level.WARNING),
         (seen(READY, Reason.STARTING), seen(READY, Reason.NOT_READY_IN_TIME), Level.WARNING),
+        (seen(READY, Reason.ANSWERING), seen(READY, Reason.NODE_LOST), Level.WARNING),
+        (seen(READY, Reason.NODE_LOST, "first"), seen(READY, Reason.NODE_LOST, "second"), Level.WARNING),
         (seen(READY, Reason.STARTING), seen(READY, Reason.BLOCKED), None),  # told by Placed
         (None, seen(SAVED, Reason.NEVER_STOPPED), None),
         (seen(SAVED, Reason.SAVE_SEEN, "at 1"), seen(SAVED, Reason.SAVE_SEEN, "at 2"), Level.INFO),

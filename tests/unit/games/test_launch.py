@@ -16,7 +16,7 @@ from overworld.domain.games import Game, Value, Variable, VariableKind
 from overworld.domain.observed import Launch, Layout
 from overworld.domain.servers import Desired, Endpoint, Server
 from overworld.games.catalogue import Catalogue
-from overworld.games.launch import render_connect, render_launch
+from overworld.games.launch import render_announcement, render_connect, render_launch
 from overworld.games.variables import check_variables, find_fault
 
 CATALOGUE = Catalogue.load()
@@ -174,3 +174,22 @@ def test_connect_tells_how_to_join() -> None:
     game = game_of("luanti")
     assert render_connect(game, endpoints_of(game)) == "In Luanti: Join Game, address play.example, port 31000."
     assert render_connect(game, ()) == ""
+
+
+@given(st.text(), st.sampled_from(["luanti", "minecraft", "openarena", "openttd"]))
+def test_what_players_are_told_is_words_to_every_console(text: str, slug: str) -> None:
+    """No line end, quote, separator or slash of the text reaches the console, and none begins a command."""
+    game = game_of(slug)
+    command = render_announcement(game, text)
+    before, _, after = str(game.console.announce).partition("{{text}}")
+    assert command is not None
+    assert command.startswith(before)
+    words = command.removeprefix(before).removesuffix(after)
+    assert all(character.isalnum() or character in " .,:-" for character in words)
+    assert not words.startswith(("-", " "))
+
+
+def test_a_game_without_a_command_for_it_tells_nobody() -> None:
+    """There is nothing to send."""
+    game = game_of("luanti")
+    assert render_announcement(replace(game, console=replace(game.console, announce=None)), "hello") is None

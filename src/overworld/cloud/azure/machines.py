@@ -12,7 +12,7 @@ from overworld.domain.errors import CloudRefused
 # A node of a scale set, which AKS makes by default, or a machine of its own (its pools of single machines).
 _MACHINE = re.compile(
     r"azure://(?P<path>/subscriptions/(?P<subscription>[\w-]+)/resourceGroups/(?P<group>[\w.()-]+)"
-    r"/providers/Microsoft\.Compute/(virtualMachineScaleSets/[\w.-]+/)?virtualMachines/[\w.-]+)",
+    r"/providers/Microsoft\.Compute/(virtualMachineScaleSets/\w[\w.-]*/)?virtualMachines/\w[\w.-]*)",
     re.IGNORECASE,
 )
 

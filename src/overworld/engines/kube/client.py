@@ -55,10 +55,17 @@ class KubeClient:
         """Change some fields (RFC 7386); the object as it is now."""
         return await self._send("PATCH", path, changes, {"fieldManager": f"{FIELD_MANAGER}-seen"}, content_type=MERGE)
 
-    async def delete(self, path: str, *, uid: str | None = None, after_its_own: bool = False) -> None:
+    async def delete(
+        self, path: str, *, uid: str | None = None, at_once: bool = False, after_its_own: bool = False
+    ) -> None:
         """Ask for an object's removal; only if it is that one, where a ``uid`` is given. Nothing there is fine.
-        ``after_its_own``: it stays to be seen until everything that it owns is gone."""
+
+        ``at_once``: without a grace, and without the word of a pod's kubelet. ``after_its_own``: it stays to be seen
+        until everything that it owns is gone. An object of another uid is EngineUnavailable.
+        """
         options: dict[str, Any] = {"propagationPolicy": "Foreground" if after_its_own else "Background"}
+        if at_once:
+            options["gracePeriodSeconds"] = 0
         if uid is not None:
             options["preconditions"] = {"uid": uid}
         try:

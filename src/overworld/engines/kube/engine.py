@@ -18,6 +18,7 @@ from overworld.domain.observed import Launch, Layout, Observed, Phase, Removal, 
 from overworld.domain.servers import ServerId
 from overworld.engines.base import Engine, Wake
 from overworld.engines.kube.client import KubeClient, Missing
+from overworld.engines.kube.evacuation import KubeNodes
 from overworld.engines.kube.launches import LAYOUT
 from overworld.engines.kube.models import Claim, Deployment, Object, Service
 from overworld.engines.kube.names import RENDERED, claim_name
@@ -62,6 +63,7 @@ class KubeEngine(Engine):
         self._client = KubeClient(config)
         self._state = ClusterState(self._client, self._paths, self._on_change)
         self._recorder = None if observe_only else ExitRecorder(self._client, self._paths, self._state)
+        self._nodes = None if observe_only else KubeNodes(config, self._client, self._paths, self._state)
         self._usage = NodeUsage(self._client, options.namespace, options.kubelet_port)
         self._locks: WeakValueDictionary[ServerId, asyncio.Lock] = WeakValueDictionary()
         self._changed = asyncio.Event()
@@ -70,9 +72,13 @@ class KubeEngine(Engine):
     async def start(self, wake: Wake) -> None:
         self._wake = wake
         await self._state.start(self._times)
+        if self._nodes is not None:
+            await self._nodes.start(self._times)
 
     async def close(self) -> None:
         self._wake = lambda _: None
+        if self._nodes is not None:
+            await self._nodes.close()
         await self._state.close()
         if self._recorder is not None:
             await self._recorder.close()
@@ -118,6 +124,10 @@ class KubeEngine(Engine):
             roster=roster,
             process_started_at=running.started_at or datetime.now(UTC),
         )
+
+    @property
+    def nodes(self) -> KubeNodes | None:
+        return self._nodes
 
     async def port_is_free(self, protocol: Protocol, port: int) -> bool:
         return True

@@ -26,6 +26,7 @@ class ToldExit(Struct, frozen=True):
     save_seen: bool | None
     out_of_memory: bool
     lines: tuple[str, ...]
+    lost_with: str | None = None
 
     def as_exit(self) -> Exit:
         """In the words of the port."""
@@ -37,6 +38,7 @@ class ToldExit(Struct, frozen=True):
             save_seen=self.save_seen,
             out_of_memory=self.out_of_memory,
             lines=self.lines,
+            lost_with=self.lost_with,
         )
 
 
@@ -71,6 +73,8 @@ def read_end(pod: Pod) -> Ended | None:
     game = pod.game
     if game is None:
         return None
+    if pod.is_lost:
+        return Ended(_lose(pod), 0, None)
     terminated = game.state.terminated or game.last_state.terminated
     if terminated is None:
         return None
@@ -83,6 +87,20 @@ def read_end(pod: Pod) -> Ended | None:
         end = replace(end, out_of_memory=True)
     next_start_at = None if told.next_start_at is None else datetime.fromtimestamp(told.next_start_at, UTC)
     return Ended(end, told.crashes, next_start_at)
+
+
+def _lose(pod: Pod) -> Exit:
+    """The end of a game whose node never told of it: when the node fell silent, as far as that is known."""
+    ready = next((one for one in pod.status.conditions if one.type == "Ready" and one.status == "False"), None)
+    silent_since = ready.last_transition_time if ready is not None else None
+    return Exit(
+        at=silent_since or pod.metadata.deletion_timestamp or datetime.fromtimestamp(0, UTC),
+        status=None,
+        signal=None,
+        asked=False,
+        save_seen=None,
+        lost_with=pod.spec.node_name,
+    )
 
 
 def _read_without_keeper(pod: Pod, game: ContainerStatus, terminated: Terminated) -> Ended:
@@ -110,7 +128,16 @@ def remember(pod: Pod) -> str | None:
     if ended is None or ended.exit is None:
         return None
     end = ended.exit
-    told = ToldExit(end.at.timestamp(), end.status, end.signal, end.asked, end.save_seen, end.out_of_memory, end.lines)
+    told = ToldExit(
+        end.at.timestamp(),
+        end.status,
+        end.signal,
+        end.asked,
+        end.save_seen,
+        end.out_of_memory,
+        end.lines,
+        end.lost_with,
+    )
     memory = Memory(told, ended.crashes, _annotation(pod, SPEC_HASH), restarts_of(pod))
     return msgspec.json.encode(memory).decode()
 

@@ -139,6 +139,12 @@ class Pod(Object, frozen=True):
         return any(container.stdin for container in self.spec.containers if container.name == CONTAINER)
 
     @property
+    def is_lost(self) -> bool:
+        """Whether it is over by somebody's word alone: its kubelet never told how its game ended."""
+        game = self.game
+        return self.is_over and game is not None and game.state.running is not None
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing of it runs, and nothing will again.
 

@@ -21,6 +21,19 @@ LAST_EXIT = "overworld/last-exit"
 EXIT_SEEN = "overworld/exit-seen"
 """A finalizer of every game pod: the pod's object stays until its end was written down."""
 
+OCCUPIED = "occupied"
+"""Label ("true") of a pod on which somebody plays or may play: the one PodDisruptionBudget selects it. A pod is born
+with it."""
+
+SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+"""Annotation ("false") of a pod on which somebody plays: the autoscaler leaves its node alone."""
+
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+"""Taint of a node that is known to be off: Kubernetes then frees its pods and volumes at once."""
+
+LOST = "overworld/lost"
+"""Annotation of a node that Overworld gave that taint."""
+
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
 CONTAINER = "game"
 

@@ -103,12 +103,6 @@ class NodeWatch:
         node = self._cache.find(name)
         return None if node is None else see_node(node)
 
-    def version(self, name: str) -> str:
-        """The resourceVersion that the node was last seen in: a change that names it is refused if there was another
-        since."""
-        node = self._cache.find(name)
-        return "" if node is None else node.metadata.resource_version
-
     def remember(self, node: Node) -> None:
         """The answer to a write of our own."""
         self._cache.remember(node)

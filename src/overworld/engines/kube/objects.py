@@ -27,6 +27,7 @@ from overworld.engines.kube.names import (
     EXIT_SEEN,
     FILE_KEY_PREFIX,
     LAUNCH_KEY,
+    OCCUPIED,
     RENDERED,
     RESTARTS,
     SERVER,
@@ -144,7 +145,12 @@ def render_deployment(want: Want, launch: Launch, options: KubeOptions) -> Manif
 
 def _pod_metadata(want: Want) -> Manifest:
     return {
-        "labels": {**server_labels(want.server_id), WORLD_GENERATION: str(want.world_generation)},
+        # Until it is known that nobody plays, somebody may.
+        "labels": {
+            **server_labels(want.server_id),
+            WORLD_GENERATION: str(want.world_generation),
+            OCCUPIED: "true",
+        },
         "annotations": {SPEC_HASH: want.spec_hash, RESTARTS: str(want.restarts)},
         "finalizers": [EXIT_SEEN],
     }

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from overworld.domain.observed import Phase, ProcessSeen
+from overworld.engines.kube.exits import remember
 from overworld.engines.kube.models import Pod
 from overworld.engines.kube.seen import ServerObjects, see_process, see_way_in
 from unit.engines.kube.cluster_objects import (
@@ -186,6 +187,24 @@ def test_an_evicted_pod_is_over_and_its_replacement_matters() -> None:
 def test_a_pod_is_over_only_when_somebody_who_knows_says_so(one: Pod, is_over: bool) -> None:
     """A pod on a dead node is not: it may still write."""
     assert one.is_over is is_over
+
+
+def test_a_game_that_was_lost_with_its_node_is_told_so() -> None:
+    """Its kubelet never said how it ended: nobody asked it to, no save was seen, and it is no crash."""
+    silent = [{"type": "Ready", "status": "False", "lastTransitionTime": "2026-11-23T10:20:00Z"}]
+    lost = pod(state=running(), deleted="2026-11-23T10:31:00Z", grace=0, conditions=silent)
+    written = remember(lost)
+    assert written is not None
+    for seen in (
+        see(lost, of=deployment(replicas=0)),
+        see_process(objects(of=deployment(replicas=0, memory=written)), WISHED),
+    ):
+        assert seen is not None
+        assert (seen.phase, seen.crashes) == (Phase.STOPPED, 0)
+        end = seen.last_exit
+        assert end is not None
+        assert (end.lost_with, end.asked, end.save_seen, end.status, end.signal) == ("node-1", False, None, None, None)
+        assert end.at == datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 
 
 def test_worlds_that_are_being_removed_are_none() -> None:
