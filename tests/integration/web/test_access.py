@@ -51,11 +51,6 @@ def admins(status: int = 200, *, anna: int = 403, ben: int = 403, **given: Any) 
     return Row(401, anna, ben, status, **given)
 
 
-def hidden(status: int = 200, **given: Any) -> Row:
-    """Only admins; for everybody else it does not exist."""
-    return Row(401, 404, 404, status, **given)
-
-
 TABLE: Mapping[tuple[str, str], Row] = {
     ("GET", f"{API}/games"): each(),
     ("GET", f"{API}/games/<slug>"): each(),
@@ -87,9 +82,9 @@ TABLE: Mapping[tuple[str, str], Row] = {
     ("GET", f"{API}/accounts/<account_id>/tokens"): own(),
     ("POST", f"{API}/accounts/<account_id>/tokens"): own(201, body={"label": "new"}),
     ("DELETE", f"{API}/accounts/<account_id>/tokens/<token_id>"): own(204),
-    ("GET", f"{API}/nodes"): hidden(),
-    ("GET", f"{API}/nodes/<node_name>"): hidden(),
-    ("POST", f"{API}/nodes/<node_name>/confirm-lost"): hidden(body={"uid": "uid-1"}),
+    ("GET", f"{API}/nodes"): admins(anna=404, ben=404),
+    ("GET", f"{API}/nodes/<node_name>"): admins(anna=404, ben=404),
+    ("POST", f"{API}/nodes/<node_name>/confirm-lost"): admins(anna=404, ben=404, body={"uid": "uid-1"}),
     ("GET", f"{API}/openapi.json"): public(),
     ("GET", "/"): public(302),
     ("GET", "/docs"): public(),

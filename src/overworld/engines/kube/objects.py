@@ -41,6 +41,14 @@ from overworld.engines.kube.options import KubeOptions, ServiceType
 Manifest = dict[str, Any]
 
 
+TOLERATIONS = [
+    {"key": "workload", "operator": "Equal", "value": "gameserver", "effect": "NoSchedule"},
+    # Else Kubernetes ends it after five minutes of its node's silence, which helps nobody (its volume is held all the
+    # same) and throws players out if only the cluster could not see them. Lost nodes are Overworld's own matter.
+    {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"},
+    {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"},
+]
+
 USER = 10000
 """Whom games run as in their pods, and who owns their worlds."""
 
@@ -161,7 +169,7 @@ def _pod_spec(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "nodeSelector": {"workload": "gameserver"},
-        "tolerations": [{"key": "workload", "operator": "Equal", "value": "gameserver", "effect": "NoSchedule"}],
+        "tolerations": TOLERATIONS,
         "terminationGracePeriodSeconds": ceil(launch.stop.grace.total_seconds()) + GRACE_MARGIN_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
