@@ -205,7 +205,9 @@ class NodeGuard:
             return False
         NODE_ACTIONS.labels(name, "done").inc()
         if not isinstance(action, Occupy | PowerOff):
-            log.warning("something was done about a node", action=name, node=_node_of(action), what=str(action))
+            log.warning(
+                "something was done about a node", action=name, node=_node_of(action), server_id=_server_of(action)
+            )
         return True
 
     async def _do(self, action: Action) -> None:
@@ -273,3 +275,11 @@ def _node_of(action: Action) -> str:
             return node.name
         case _:
             return action.guest.node
+
+
+def _server_of(action: Action) -> ServerId | None:
+    match action:
+        case PowerOff() | MarkLost() | ClearLost():
+            return None
+        case _:
+            return action.guest.server_id

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-from cluster.harness.commands import run
+from cluster.harness.commands import CommandFailed, run
 from cluster.harness.names import (
     BRIDGE,
     HOST_ADDRESS,
@@ -94,6 +95,10 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
         for process in self._processes:
             process.kill()  # dead already; this buries it
         self._processes.clear()
+        with suppress(
+            CommandFailed
+        ):  # gone by itself, unless connections that a cut left half closed keep it for minutes
+            run(["ip", "link", "delete", f"{LINK_PREFIX}{self.name}"])
 
     def cut(self) -> None:
         """Pull its network cable: everything inside goes on, and nobody outside hears of it."""
