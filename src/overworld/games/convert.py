@@ -78,7 +78,6 @@ def _variable(name: str, part: VariablePart) -> Variable:
 
 
 def _revision(file: GameFile) -> str:
-    content = file.model_dump(mode="json")
-    if file.image is None:  # younger than the other fields: a file without it is as it was
-        del content["image"]
+    # What it says, not what it leaves out: a key that a later version knows does not make every game another one.
+    content = file.model_dump(mode="json", exclude_unset=True)
     return hashlib.sha256(json.dumps(content, sort_keys=False).encode()).hexdigest()[:12]
