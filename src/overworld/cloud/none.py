@@ -35,7 +35,7 @@ class NoCloud(Cloud):
         """Not known here: the cluster refuses by itself."""
         return Capacity(address_quotas=(), balancer_ports=None)
 
-    async def ensure_folder(self, server_id: ServerId) -> Folder:
+    async def ensure_folder(self, server_id: ServerId, world_generation: int) -> Folder:
         """Refused: worlds belong on disks here."""
         raise CloudRefused(
             "NoShares",
@@ -43,7 +43,7 @@ class NoCloud(Cloud):
             retry_after=None,
         )
 
-    async def remove_folder(self, server_id: ServerId) -> None:
+    async def remove_folder(self, server_id: ServerId, world_generation: int) -> None:
         """There never was one."""
 
     async def machine_state(self, provider_id: str) -> MachineState:

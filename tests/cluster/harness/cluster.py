@@ -29,7 +29,7 @@ from cluster.harness.fake_nodes import render_fake_nodes, start_kwok
 from cluster.harness.images import write_images
 from cluster.harness.leftovers import Undertaker, only_cluster, remove_leftovers
 from cluster.harness.machines import create_network
-from cluster.harness.names import HOST_ADDRESS, LOG_FOLDER, RUN_FOLDER, pod_subnet
+from cluster.harness.names import HOST_ADDRESS, LOG_FOLDER, RUN_FOLDER, SHARES_FOLDER, pod_subnet
 from cluster.harness.node import Node
 from cluster.harness.pki import Pki
 from cluster.harness.programs import build
@@ -110,6 +110,7 @@ class Cluster:
 
     def _prepare_folder(self) -> None:
         RUN_FOLDER.mkdir(mode=0o755, exist_ok=True)
+        SHARES_FOLDER.mkdir(exist_ok=True)
         LOG_FOLDER.mkdir(exist_ok=True)
         for file in LOG_FOLDER.iterdir():
             file.unlink()

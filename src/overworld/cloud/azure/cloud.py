@@ -138,34 +138,39 @@ class AzureCloud(Cloud):
         ]
         return Capacity(address_quotas=tuple(quotas), balancer_ports=self._place.balancer_ports)
 
-    async def ensure_folder(self, server_id: ServerId) -> Folder:
+    async def ensure_folder(self, server_id: ServerId, world_generation: int) -> Folder:
         """One request if the share is there; else one to ARM and one more."""
         files = self._open_files()
         place = self._place
-        async with self._bounded(f"make the folder {server_id} in the share {place.share}"):
-            if not await files.make_folder(server_id):
+        name = place.folder_name(server_id, world_generation)
+        async with self._bounded(f"make the folder {name} in the share {place.share}"):
+            if not await files.make_folder(name):
                 body: Json = {"properties": {"shareQuota": place.share_gib, "enabledProtocols": "SMB"}}
                 await self._arm.write("PUT", place.share_path, STORAGE_VERSION, body)
-                if not await files.make_folder(server_id):
+                if not await files.make_folder(name):
                     raise CloudUnavailable(f"The share {place.share} was made and is not there yet.")
         return Folder(
             server_id=server_id,
+            world_generation=world_generation,
             driver=DRIVER,
             attributes={
                 "resourceGroup": place.resource_group,
                 "storageAccount": str(place.storage_account),
                 "shareName": place.share,
-                "folderName": server_id,
+                "folderName": name,
+                # The node mounts as the kubelet's identity: no account key in a Secret.
+                "mountWithManagedIdentity": "true",
             },
             mount_options=MOUNT_OPTIONS,
         )
 
-    async def remove_folder(self, server_id: ServerId) -> None:
+    async def remove_folder(self, server_id: ServerId, world_generation: int) -> None:
         """A request for each file and folder: about 1,000 files a second at best."""
         if self._place.storage_account is None:
             return
-        async with self._bounded(f"remove the folder {server_id} from the share {self._place.share}"):
-            await self._open_files().remove_folder(server_id)
+        name = self._place.folder_name(server_id, world_generation)
+        async with self._bounded(f"remove the folder {name} from the share {self._place.share}"):
+            await self._open_files().remove_folder(name)
 
     async def machine_state(self, provider_id: str) -> MachineState:
         """One GET of the machine's instance view."""
