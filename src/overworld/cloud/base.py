@@ -125,8 +125,8 @@ class Cloud(ABC):
     @abstractmethod
     async def remove_folder(self, server_id: ServerId, world_generation: int) -> None:
         """The folder of that generation and all that was in it are gone for good; those of others stay. The caller has
-        seen that nothing mounts it. Nothing to remove: returns. A folder too large for one call's deadline: ``CloudUnavailable``, and the next call
-        goes on where this one stopped."""
+        seen that nothing mounts it. Nothing to remove: returns. A folder too large for one call's deadline:
+        ``CloudUnavailable``, and the next call goes on where this one stopped."""
 
     @abstractmethod
     async def machine_state(self, provider_id: str) -> MachineState:

@@ -6,6 +6,7 @@ with Cluster() as cluster:
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,11 +34,18 @@ from cluster.harness.names import HOST_ADDRESS, LOG_FOLDER, RUN_FOLDER, SHARES_F
 from cluster.harness.node import Node
 from cluster.harness.pki import Pki
 from cluster.harness.programs import build
-from cluster.harness.provisioner import Provisioner
+from cluster.harness.provisioner import FILE, Provisioner
 from waiting import wait_until
 
 NODES_READY_WITHIN_SECONDS = 60
 PUBLIC_IP_LIMIT = 200
+SHARE_DRIVER = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "CSIDriver",
+    "metadata": {"name": FILE},
+    # As the real one says of itself: mounted over the network, so nothing is attached, and its pods' group is told.
+    "spec": {"attachRequired": False, "podInfoOnMount": True, "fsGroupPolicy": "ReadWriteOnceWithFSType"},
+}
 
 
 class Cluster:
@@ -84,6 +92,7 @@ class Cluster:
             self.client = Client(config=KubeConfig.from_file(self.kubeconfig), trust_env=False)
             stack.callback(self.client.close)
             self.await_nodes()
+            self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(SHARE_DRIVER))
             self._start_stand_ins(stack)
             self._stack = stack.pop_all()
         return self
