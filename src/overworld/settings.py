@@ -234,6 +234,8 @@ class Settings(BaseSettings):
             network=Network(self.network),
             leases_addresses=self.cloud == "azure",
             balancer_ports=self.azure_balancer_ports if self.cloud == "azure" else None,
+            disk_mib=self.disk_mib,
+            has_shares=self.cloud == "azure" and bool(self.azure_storage_account),
         )
 
     @property

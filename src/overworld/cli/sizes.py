@@ -10,7 +10,7 @@ _SIZE = re.compile(r"(\d{1,9})\s*(MiB|GiB|TiB)?", re.IGNORECASE)
 _MIB = {"": 1, "mib": 1, "gib": 1024, "tib": 1024 * 1024}
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[int]):
     """A whole number of MiB, or one with its unit."""
 
     name = "SIZE"

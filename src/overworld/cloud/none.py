@@ -8,6 +8,7 @@ from overworld.cloud.base import Address, AddressSeen, Cloud, Folder, MachineSta
 from overworld.cloud.capacity import Capacity
 from overworld.domain.errors import CloudRefused
 from overworld.domain.servers import ServerId
+from overworld.domain.worlds import NO_SHARES
 
 
 class NoCloud(Cloud):
@@ -39,7 +40,7 @@ class NoCloud(Cloud):
         """Refused: worlds belong on disks here."""
         raise CloudRefused(
             "NoShares",
-            "This installation has no file shares (its cloud is none): choose disk as the storage of this server.",
+            NO_SHARES,
             retry_after=None,
         )
 

@@ -31,6 +31,7 @@ from overworld.cloud.base import Address, AddressSeen, Cloud, Folder, MachineSta
 from overworld.cloud.capacity import AddressQuota, Capacity
 from overworld.domain.errors import CloudRefused, CloudUnavailable
 from overworld.domain.servers import ServerId
+from overworld.domain.worlds import NO_SHARES
 
 if TYPE_CHECKING:
     from overworld.cloud.azure.files import Files
@@ -205,7 +206,7 @@ class AzureCloud(Cloud):
         if account is None:
             raise CloudRefused(
                 "NoShares",
-                "This installation has no storage account: choose disk as the storage of this server.",
+                NO_SHARES,
                 retry_after=None,
             )
         if self._files is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from overworld.domain.nodes import NodeSeen
 from overworld.domain.observed import Want, WayIn
 from overworld.domain.servers import Endpoint, Network
@@ -21,20 +19,38 @@ def render_port(want: Want, endpoint: Endpoint) -> dict[str, object]:
     return port | ({"hostPort": endpoint.port} if want.network is Network.DIRECT else {})
 
 
-def see_host(pod: Pod | None, node: NodeSeen | None) -> WayIn | None:
-    """Where players reach a pod that has ports of its node: the node's public address, else its own; None for a pod
-    without such ports, no host for one without a node."""
-    if pod is None or not pod.has_host_ports:
+def see_host(pod: Pod, node: NodeSeen | None) -> WayIn | None:
+    """Where players reach a pod that has ports of its node: the node's public address, else its own. None for a pod
+    without such ports, no host for one whose node is not known."""
+    return WayIn(hosts=_hosts(node), annotations={}) if pod.has_host_ports else None
+
+
+class NodeHosts:
+    """Tells the rare news of a node, another address, from the many that are none."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def has_changed(self, name: str, node: NodeSeen | None) -> bool:
+        """Whether players reach it at another address than at the last call."""
+        hosts = _hosts(node)
+        has_changed = self._known.get(name, ()) != hosts
+        if hosts:
+            self._known[name] = hosts
+        else:
+            self._known.pop(name, None)
+        return has_changed
+
+
+def _hosts(node: NodeSeen | None) -> tuple[str, ...]:
+    return () if node is None else (*node.external_ips, *node.internal_ips)[:1]
+
+
+def say_forbidden(message: str) -> str | None:
+    """What the operator has to do where a pod was refused for its ports of the node; None where it was not."""
+    if "PodSecurity" not in message or "hostPort" not in message:
         return None
-    return WayIn(hosts=() if node is None else (*node.external_ips, *node.internal_ips)[:1], annotations={})
-
-
-def is_forbidden(messages: Iterable[str]) -> bool:
-    """Whether Pod Security refused a pod for its ports of the node."""
-    return any("violates PodSecurity" in message and "hostPort" in message for message in messages)
-
-
-FORBIDDEN = (
-    "The games' namespace does not allow ports of nodes: the operator has to install the chart with "
-    "network.direct=true, which replaces Pod Security by a policy that is as strict but for these ports."
-)
+    return (
+        "The games' namespace does not allow ports of nodes: the operator has to replace its Pod Security by the "
+        f"policy of the network mode direct (docs/direct.md). {message}"
+    )

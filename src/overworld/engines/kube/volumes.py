@@ -110,7 +110,9 @@ def _labels(want: Want) -> dict[str, str]:
 
 
 def see_disk(claim: Claim) -> DiskSeen | None:
-    """The size of a claim's volume, and what its growth waits for; None if the claim tells of none."""
+    """The size of a claim's volume, and what its growth waits for; None for a folder in a share, which has none."""
+    if not claim.spec.storage_class_name:
+        return None
     asked = read_mib(claim.spec.resources.requests.get("storage", ""))
     if asked is None:
         return None
