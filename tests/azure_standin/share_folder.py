@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from azure_standin.network import Refusal
+from azure_standin.operations import Refusal
 from azure_standin.shares import Shares
 
 

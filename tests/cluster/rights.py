@@ -28,7 +28,8 @@ CONTROLLER = [
 """In the games' namespace."""
 
 CONTROLLER_OF_CLUSTER = [
-    rule("", "persistentvolumes", "patch"),  # the policy of a volume that is purged
+    rule("", "persistentvolumes", "create patch delete"),  # of folders in shares; the policy of a purged disk
+    rule("", "nodes", "list watch"),  # where servers with ports of their node are reached
     rule("", "nodes/metrics", "get"),  # usage, from the kubelets
     rule("", "nodes", "get list watch patch"),  # who does not answer, who is to be emptied, and the mark of the lost
 ]

@@ -46,7 +46,7 @@ def volume(folder: str) -> list[dict[str, Any]]:
 def test_a_folder_of_a_share_is_mounted_on_either_node(games: Cluster) -> None:
     """What a pod on one node wrote, a pod on the other one reads, and so does the host."""
     FOLDER.mkdir(parents=True)
-    address = games.arm.create_public_ip(echoes.GROUP, "shared")
+    address = games.azure.standin.make_public_ip(echoes.GROUP, "shared")
     echoes.apply(games, *volume("castle"), echoes.service("shared", pip="shared"))
     for node in ("node-1", "node-2"):
         echoes.apply(games, echoes.deployment("shared", node=node, world="castle"))

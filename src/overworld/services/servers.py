@@ -44,12 +44,12 @@ def create(
     game: str,
     variables: Mapping[str, object],
     memory_mib: int | None,
-    storage: Storage | None,
-    disk_mib: int | None,
-    network: Network | None,
     start: bool,
     offer: Offer,
     now: datetime,
+    storage: Storage | None = None,
+    disk_mib: int | None = None,
+    network: Network | None = None,
 ) -> tuple[ServerView, Operation]:
     """A new server of the actor's own, wanted running if ``start``; with it an operation that follows it.
 
@@ -101,10 +101,10 @@ def edit(
     name: str | None,
     variables: Mapping[str, object] | None,
     memory_mib: int | None,
-    disk_mib: int | None,
-    storage: Storage | None,
-    network: Network | None,
     now: datetime,
+    disk_mib: int | None = None,
+    storage: Storage | None = None,
+    network: Network | None = None,
 ) -> ServerView:
     """The server with what is not None changed; what runs keeps running and takes it up at its next start, but for
     its disk: that grows at once. ``storage`` and ``network`` can only be named as they are.

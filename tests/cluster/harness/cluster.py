@@ -19,6 +19,7 @@ from lightkube.resources.core_v1 import Node as NodeResource
 from azure_standin.arm import resource_id
 from azure_standin.installation import run_azure
 from azure_standin.server import AzureStandIn
+from azure_standin.share_folder import SharesInFolder
 from cluster.harness.azure_resources import BALANCER
 from cluster.harness.background import Background
 from cluster.harness.balancer import Balancer
@@ -104,6 +105,7 @@ class Cluster:
 
     def _start_stand_ins(self, stack: ExitStack) -> None:
         standin = AzureStandIn(signed_in=True)
+        standin.shares = SharesInFolder(SHARES_FOLDER)
         standin.network.limit = PUBLIC_IP_LIMIT
         standin.groups.add(self.cloud.own_group.lower())
         folder = RUN_FOLDER / "azure"

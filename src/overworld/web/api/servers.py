@@ -58,6 +58,7 @@ class ServerGiven(Given):
     start: bool = Field(default=True, description="Whether it is to run at once.")
     storage: Storage | None = Field(
         default=None,
+        strict=False,
         description="What its world lies on, for good. In a cluster: disk, or share where the installation has file "
         "shares. Null: what suits the game.",
     )
@@ -66,6 +67,7 @@ class ServerGiven(Given):
     )
     network: Network | None = Field(
         default=None,
+        strict=False,
         description="How players come in, for good. In a cluster: stable (an address of its own) or direct (ports of "
         "the node that it runs on; the address follows the node). Null: as the installation is set.",
     )
@@ -81,8 +83,8 @@ class ServerEdit(Given):
     )
     memory_mib: MemoryMib | None = None
     disk_mib: DiskMib | None = Field(default=None, description="A larger size: disks never shrink.")
-    storage: Storage | None = Field(default=None, description="Only what it is: it cannot be changed.")
-    network: Network | None = Field(default=None, description="Only what it is: it cannot be changed.")
+    storage: Storage | None = Field(default=None, strict=False, description="Only what it is: it cannot be changed.")
+    network: Network | None = Field(default=None, strict=False, description="Only what it is: it cannot be changed.")
 
 
 class ServerList(Shown):
