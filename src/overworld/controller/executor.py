@@ -22,7 +22,7 @@ from overworld.domain.events import Level, NewEvent
 from overworld.domain.games import Ready, Stop
 from overworld.domain.observed import Launch, Observed, Want
 from overworld.domain.servers import ServerId
-from overworld.domain.worlds import Storage, WantedFolder
+from overworld.domain.worlds import WantedFolder
 from overworld.engines.base import Engine
 from overworld.games.launch import render_launch
 
@@ -59,7 +59,10 @@ class Executor:
         """Do all of the plan that concerns the engine and the cloud, in order, until something goes wrong."""
         server = subject.server
         try:
+            # The cloud has a deadline of its own.
             apply = await self._with_folder(plan)
+            for generation in plan.folders_first:
+                await self._cloud.remove_folder(server.id, generation)
             async with asyncio.timeout(self._terms.deadline.total_seconds()):
                 if plan.confirm and not await self._rows.is_still_deleted(server.id, server.generation):
                     return Overtaken()
@@ -70,10 +73,8 @@ class Executor:
                 for removal in plan.delete:
                     with measure_engine_call("delete"):
                         await self._engine.delete(removal)
-            # The cloud has a deadline of its own.
-            for removal in plan.delete:
-                if removal.storage is Storage.SHARE and removal.world_generation is not None:
-                    await self._cloud.remove_folder(server.id, removal.world_generation)
+            for generation in plan.folders_last:
+                await self._cloud.remove_folder(server.id, generation)
             if plan.ensure_address:
                 return await self._ensure_address(subject)
             if plan.release_address:

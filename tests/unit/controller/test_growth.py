@@ -14,7 +14,7 @@ from overworld.controller.subject import Subject
 from overworld.domain.conditions import Condition, ConditionType, Reason, Truth, find_condition
 from overworld.domain.events import Level
 from overworld.domain.observed import Observed, Phase, ProcessSeen, Removal
-from overworld.domain.servers import Desired, Server
+from overworld.domain.servers import Desired, RetiredWorld, Server
 from overworld.domain.worlds import DiskSeen, Storage
 from overworld.store.statuses import StatusWrite
 
@@ -134,3 +134,15 @@ def test_a_purge_removes_every_folder_that_there_can_be() -> None:
     marked = after(PURGED, observed, Done()).status
     decided = plan(make_subject(PURGED, status=marked), observed, NOW)
     assert decided.delete == (*(Removal("chess1", number, Storage.SHARE) for number in (1, 2, 3)), Removal("chess1"))
+    assert (decided.folders_first, decided.folders_last) == ((), (1, 2, 3))
+
+
+def test_a_retired_folder_goes_while_its_generation_can_be_seen() -> None:
+    """Before its claim: what is left of a folder after a failed call would be nobody's."""
+    retired = RetiredWorld(generation=1, keep_until=NOW)
+    server = replace(SHARED, world_generation=2, retired_worlds=(retired,), desired=Desired.STOPPED)
+    observed = see(None, runs=False, worlds=frozenset({1, 2}))
+    decided = decide(server, observed)[1]
+    assert (decided.folders_first, decided.delete) == ((1,), (Removal("chess1", 1, Storage.SHARE),))
+    on_disk = replace(server, storage=Storage.DISK)
+    assert decide(on_disk, observed)[1].folders_first == ()

@@ -21,7 +21,7 @@ from overworld.engines.kube.state import ClusterState
 from overworld.engines.kube.volumes import render_claim, render_volume, see_disk, volume_name
 from overworld.engines.kube.writes import put, send
 
-TRY_GROWING_AGAIN = timedelta(minutes=5)
+TRY_GROWING_AGAIN = timedelta(minutes=1)
 
 UntilGone = Callable[[Callable[[], bool], str], Awaitable[None]]
 
