@@ -6,11 +6,9 @@ import json
 import socket
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from cluster.harness.commands import CommandFailed
 from cluster.kube_stage import KubeStage
 from contract.test_engine import process_of, reaches
 from overworld.domain.games import Protocol
@@ -20,8 +18,7 @@ from overworld.engines.base import Engine
 from waiting import eventually
 
 LONG = 40.0
-POLICY = Path(__file__).parents[2] / "deploy" / "helm" / "overworld" / "policies" / "direct-ports.yaml"
-RESTRICTED = "pod-security.kubernetes.io/enforce"
+ENFORCE = "pod-security.kubernetes.io/enforce"
 
 # A game that players shake hands with by UDP.
 GAME = """
@@ -38,10 +35,9 @@ while True:
 
 @pytest.fixture
 def direct(stage: KubeStage) -> KubeStage:
-    """The stage as the chart makes it for direct servers: the policy instead of Pod Security."""
-    stage.cluster.kubectl("apply", "--filename", str(POLICY))
-    labels = (f"{RESTRICTED}=privileged", "overworld/direct-ports=allowed")
-    stage.kubectl("label", "--overwrite", "namespace", stage.namespace, *labels)
+    """The stage at the one level of Pod Security that allows ports of nodes. (What the chart puts in its place is
+    tested with the chart.)"""
+    stage.kubectl("label", "--overwrite", "namespace", stage.namespace, f"{ENFORCE}=privileged")
     return stage
 
 
@@ -148,47 +144,3 @@ async def test_pod_security_that_forbids_it_is_told_with_the_remedy(stage: KubeS
         return seen is not None and seen.pending is not None and "docs/direct.md" in seen.pending
 
     await eventually(is_told, LONG, "the remedy is told")
-
-
-def test_the_policy_in_its_place_is_as_strict(direct: KubeStage) -> None:
-    """Everything else that *restricted* refuses is refused by the policy too. (Not shown: privileged containers, which
-    this API server refuses to everybody.)"""
-    good = {
-        "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [
-            {
-                "name": "game",
-                "image": "x.test/x",
-                "ports": [{"containerPort": 40020, "hostPort": 40020}],
-                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-            }
-        ],
-    }
-    container = good["containers"][0]  # type: ignore[index]
-    dropped = {"capabilities": {"drop": ["ALL"]}}
-    bad: dict[str, dict[str, object]] = {
-        "host namespaces": {"hostNetwork": True},
-        "host processes": {"hostPID": True},
-        "host paths": {"volumes": [{"name": "x", "hostPath": {"path": "/"}}]},
-        "root": {"securityContext": {**good["securityContext"], "runAsUser": 0}},  # type: ignore[dict-item]
-        "perhaps root": {"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}},
-        "no seccomp": {"securityContext": {"runAsNonRoot": True}},
-        "sysctls": {"securityContext": {**good["securityContext"], "sysctls": [{"name": "a", "value": "b"}]}},  # type: ignore[dict-item]
-        "capabilities": {"containers": [{**container, "securityContext": {"allowPrivilegeEscalation": False}}]},
-        "escalation": {"containers": [{**container, "securityContext": dropped}]},
-        "low ports": {"containers": [{**container, "ports": [{"containerPort": 22, "hostPort": 22}]}]},
-        "init containers": {"initContainers": [{"name": "init", "image": "x.test/x"}]},
-    }
-
-    def refusal(spec: dict[str, object]) -> str:
-        manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": direct.namespace}}
-        try:
-            direct.cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(manifest | {"spec": spec}))
-        except CommandFailed as error:
-            return str(error)
-        return ""
-
-    assert refusal(good) == ""
-    refusals = {name: refusal({**good, **changes}) for name, changes in bad.items()}
-    assert [name for name, words in refusals.items() if "overworld-direct-ports" not in words] == []

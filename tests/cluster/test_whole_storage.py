@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -24,18 +23,15 @@ from cluster.test_whole import (
 from installation import json_of
 from waiting import wait_until
 
-POLICY = Path(__file__).parents[2] / "deploy" / "helm" / "overworld" / "policies" / "direct-ports.yaml"
-
 
 @pytest.fixture
 def direct(prepared: Cluster) -> Iterator[None]:
-    """The games' namespace allows ports of nodes, as the chart makes it for direct servers."""
-    prepared.kubectl("apply", "--filename", str(POLICY))
+    """The games' namespace allows ports of nodes."""
     enforce = "pod-security.kubernetes.io/enforce"
     label = ("label", "--overwrite", "namespace", NAMESPACE)
-    prepared.kubectl(*label, f"{enforce}=privileged", "overworld/direct-ports=allowed")
+    prepared.kubectl(*label, f"{enforce}=privileged")
     yield
-    prepared.kubectl(*label, f"{enforce}=restricted", "overworld/direct-ports-")
+    prepared.kubectl(*label, f"{enforce}=restricted")
 
 
 def purge(api: httpx.Client, server_id: str) -> None:  # noqa: F811
