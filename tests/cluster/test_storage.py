@@ -89,6 +89,17 @@ async def test_a_disk_grows_under_a_running_game(stage: KubeStage) -> None:
     assert process_of(engine, want) == before
 
 
+async def test_a_disk_of_another_class_grows(stage: KubeStage) -> None:
+    """The operator has chosen another class for new worlds since: this one keeps its own."""
+    await on_disk(stage, await stage.engine())
+    make_class(stage, "newer", allowVolumeExpansion=True)
+    engine = await stage.engine()
+    (server_id,) = engine.server_ids()
+    want = replace(stage.want(), server_id=server_id, storage=Storage.DISK, disk_mib=128)
+    await engine.apply(want, stage.launch(engine, want, "good"))
+    await eventually(lambda: disk(engine, want) == DiskSeen(128, 128), LONG, "the disk has grown")
+
+
 async def test_a_disk_of_a_stopped_server_grows_too(stage: KubeStage) -> None:
     """And one that was never used is made first, in the size that it was asked for."""
     engine = await stage.engine()

@@ -75,12 +75,16 @@ class Worlds:
         if want.storage is Storage.SHARE or disk.asked_mib >= want.disk_mib:
             return
         try:
-            grown = await send(self._client, self._paths.claims, render_claim(want, self._options))
+            # Its size alone: its class may be another than the one that new worlds get by now, and cannot be changed.
+            size = {"spec": {"resources": {"requests": {"storage": f"{want.disk_mib}Mi"}}}}
+            grown = await self._client.merge(f"{self._paths.claims}/{claim.metadata.name}", size)
+        except Missing:
+            return  # a new look will tell
         except EngineRefused as error:
             wish = f"Its disk cannot grow from {say_size(disk.mib)} to {say_size(want.disk_mib)}"
             if "must support resize" in error.detail:  # the words of the API server's admission
                 told = (
-                    f"{wish}: the storage class {self._options.storage_class} does not let volumes grow. The operator "
+                    f"{wish}: the storage class {claim.spec.storage_class_name} does not let volumes grow. The operator "
                     "has to set allowVolumeExpansion in it."
                 )
             else:
