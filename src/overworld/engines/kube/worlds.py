@@ -84,8 +84,8 @@ class Worlds:
             wish = f"Its disk cannot grow from {say_size(disk.mib)} to {say_size(want.disk_mib)}"
             if "must support resize" in error.detail:  # the words of the API server's admission
                 told = (
-                    f"{wish}: the storage class {claim.spec.storage_class_name} does not let volumes grow. The operator "
-                    "has to set allowVolumeExpansion in it."
+                    f"{wish}: its storage class {claim.spec.storage_class_name} does not let volumes grow. The "
+                    "operator has to set allowVolumeExpansion in it."
                 )
             else:
                 told = f"{wish}: {error.detail}"

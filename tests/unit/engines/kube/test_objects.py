@@ -59,7 +59,7 @@ OBJECTS = {
     ),
     "deployment-direct": render_deployment(DIRECT, LAUNCH, OPTIONS),
     "claim": render_claim(WANT, OPTIONS),
-    "claim-grown": render_claim(replace(WANT, storage=Storage.DISK, disk_mib=16384), OPTIONS),
+    "claim-large": render_claim(replace(WANT, storage=Storage.DISK, disk_mib=16384), OPTIONS),
     "claim-share": render_claim(SHARED, OPTIONS),
     "volume-share": render_volume(SHARED, FOLDER, OPTIONS),
     "service-azure": render_service(WANT, LEASED, OPTIONS),
