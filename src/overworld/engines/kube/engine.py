@@ -73,6 +73,9 @@ class KubeEngine(Engine):
     async def start(self, wake: Wake) -> None:
         self._wake = wake
         await self._state.start(self._times)
+        if self._recorder is not None:
+            for server_id in self._state.server_ids():
+                self._recorder.look(server_id)
         if self._nodes is not None:
             await self._nodes.start(self._times)
 
@@ -228,7 +231,8 @@ class KubeEngine(Engine):
     def _on_change(self, server_id: ServerId) -> None:
         if not server_id:
             return
-        if self._recorder is not None:
+        # A pod that is listed before its Deployment has nowhere to leave its end yet.
+        if self._recorder is not None and self._state.is_complete:
             self._recorder.look(server_id)
         self._wake(server_id)
         changed, self._changed = self._changed, asyncio.Event()
