@@ -92,7 +92,7 @@ def test_direct_servers(prepared: Cluster, direct: None, api: httpx.Client) -> N
     endpoints = [server["endpoints"][0] for server in servers]
     assert len({endpoint["port"] for endpoint in endpoints}) == 2
     for endpoint in endpoints:
-        assert 40000 <= endpoint["port"] <= 49999
+        assert 31000 <= endpoint["port"] <= 31499  # the tests' OVERWORLD_PORT_RANGE
         assert endpoint["host"] in {node.address for node in prepared.nodes.values()}
         wait_until(lambda: answers(endpoint["host"], endpoint["port"]), 20, f"{endpoint} answers")  # noqa: B023
     assert "follows the node" in condition(servers[0], "Addressed")["message"]
