@@ -136,6 +136,7 @@ def _ports(settings: Settings) -> Finding:
                 free += 1
             except OSError:
                 continue
+    shown = f"{settings.ports[0]}-{settings.ports[-1]}"
     if free == 0:
-        return Finding(Severity.BAD, f"no port of {settings.port_range} is free", "set OVERWORLD_PORT_RANGE wider")
-    return Finding(Severity.OK, f"{free} of {len(settings.ports)} ports of {settings.port_range} are free")
+        return Finding(Severity.BAD, f"no port of {shown} is free", "set OVERWORLD_PORT_RANGE wider")
+    return Finding(Severity.OK, f"{free} of {len(settings.ports)} ports of {shown} are free")

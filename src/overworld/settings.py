@@ -59,8 +59,10 @@ class Settings(BaseSettings):
         default=None,
         description="Host name or IP that players use. Unset: this machine's own address towards the internet.",
     )
-    port_range: str = Field(
-        default="30000-30999", description="Ports that new servers may be given, first and last included."
+    port_range: str | None = Field(
+        default=None,
+        description="Ports that new servers may be given, first and last included. Unset: 30000-30999; with "
+        "engine=kube, where they are ports of nodes for servers of the network mode direct, 40000-49999.",
     )
     catalogue_folders: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
@@ -207,7 +209,9 @@ class Settings(BaseSettings):
 
     @field_validator("port_range")
     @classmethod
-    def _check_port_range(cls, value: str) -> str:
+    def _check_port_range(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         first, _, last = value.partition("-")
         if not (first.isdigit() and last.isdigit() and 1024 <= int(first) <= int(last) <= 65535):
             raise ValueError("must be FIRST-LAST with 1024 ≤ FIRST ≤ LAST ≤ 65535, for example 30000-30999")
@@ -215,8 +219,8 @@ class Settings(BaseSettings):
 
     @property
     def ports(self) -> range:
-        """The ports of ``port_range``."""
-        first, _, last = self.port_range.partition("-")
+        """The ports of ``port_range``. In a cluster by default none of those that Kubernetes gives to Services."""
+        first, _, last = (self.port_range or ("40000-49999" if self.engine == "kube" else "30000-30999")).partition("-")
         return range(int(first), int(last) + 1)
 
     @property
@@ -234,6 +238,8 @@ class Settings(BaseSettings):
             network=Network(self.network),
             leases_addresses=self.cloud == "azure",
             balancer_ports=self.azure_balancer_ports if self.cloud == "azure" else None,
+            disk_mib=self.disk_mib,
+            has_shares=self.cloud == "azure" and bool(self.azure_storage_account),
         )
 
     @property

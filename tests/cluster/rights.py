@@ -28,9 +28,9 @@ CONTROLLER = [
 """In the games' namespace."""
 
 CONTROLLER_OF_CLUSTER = [
-    rule("", "persistentvolumes", "patch"),  # the policy of a volume that is purged
+    rule("", "persistentvolumes", "create patch delete"),  # of folders in shares; the policy of a purged disk
     rule("", "nodes/metrics", "get"),  # usage, from the kubelets
-    rule("", "nodes", "get list watch patch"),  # who does not answer, who is to be emptied, and the mark of the lost
+    rule("", "nodes", "get list watch patch"),  # who is silent or to be emptied, the mark of the lost, addresses
 ]
 """In the whole cluster."""
 

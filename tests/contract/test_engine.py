@@ -14,6 +14,7 @@ from overworld.domain.errors import EngineRefused, EngineUnavailable
 from overworld.domain.exits import Exit
 from overworld.domain.games import Protocol
 from overworld.domain.observed import Launch, Phase, ProcessSeen, Removal, Want, restart_delay
+from overworld.domain.worlds import Storage
 from overworld.engines.base import Engine
 from waiting import eventually
 
@@ -100,6 +101,24 @@ async def test_a_world_that_was_seen_is_never_made_anew(stage: Stage) -> None:
     await stage.bring_world_back(want.server_id)
     await engine.apply(again, launch)
     await reaches(engine, want, Phase.READY)
+
+
+async def test_a_larger_disk_is_no_reason_to_stop(stage: Stage) -> None:
+    """Where worlds have disks they grow while people play; where they have none nothing happens."""
+    engine = await stage.engine()
+    want, launch = await started(stage, engine)
+    before = process_of(engine, want)
+    larger = replace(want, storage=Storage.DISK, disk_mib=1024)
+    await engine.apply(larger, launch)
+
+    def has_grown() -> bool:
+        disk = engine.observed(want.server_id).disks.get(1)
+        return disk is None or disk.mib == 1024
+
+    await eventually(has_grown, SOON, "its disk has grown")
+    assert process_of(engine, want) == before
+    await engine.apply(larger, launch)
+    assert process_of(engine, want) == before
 
 
 async def test_a_stop_saves_and_says_that_the_save_was_seen(stage: Stage) -> None:

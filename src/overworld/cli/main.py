@@ -37,7 +37,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "create": LazyCommand("servers:create", "Make a server of a game."),
     "list": LazyCommand("servers:list_servers", "List the servers that you may see."),
     "show": LazyCommand("servers:show", "Show everything about one server."),
-    "edit": LazyCommand("servers:edit", "Change a server's name, memory or variables."),
+    "edit": LazyCommand("servers:edit", "Change a server's name, memory or variables, or let its disk grow."),
     "start": LazyCommand("lifecycle:start", "Start a server."),
     "stop": LazyCommand("lifecycle:stop", "Stop a server, its world saved."),
     "restart": LazyCommand("lifecycle:restart", "Stop a server and start it again."),

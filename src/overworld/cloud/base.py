@@ -56,9 +56,10 @@ class AddressSeen:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A server's folder in a share, as a CSI volume: driver, volume attributes and mount options."""
+    """The folder of one generation of a world in a share, as a CSI volume: driver, volume attributes, mount options."""
 
     server_id: ServerId
+    world_generation: int
     driver: str
     attributes: Mapping[str, str]
     mount_options: tuple[str, ...]
@@ -116,15 +117,16 @@ class Cloud(ABC):
         """How many addresses and balancer ports there can be, and how many addresses are used, by anybody."""
 
     @abstractmethod
-    async def ensure_folder(self, server_id: ServerId) -> Folder:
-        """The share exists and has an (at first empty) folder of this server. What is in the folder is left alone.
+    async def ensure_folder(self, server_id: ServerId, world_generation: int) -> Folder:
+        """The share exists and has an (at first empty) folder for this generation of the server's world, which no
+        other generation and no other server has. What is in the folder is left alone.
         Raises ``CloudRefused`` with the reason ``NoShares`` where there is none to be had."""
 
     @abstractmethod
-    async def remove_folder(self, server_id: ServerId) -> None:
-        """The server's folder and all that was in it are gone for good. The caller has seen that nothing mounts it.
-        Nothing to remove: returns. A folder too large for one call's deadline: ``CloudUnavailable``, and the next call
-        goes on where this one stopped."""
+    async def remove_folder(self, server_id: ServerId, world_generation: int) -> None:
+        """The folder of that generation and all that was in it are gone for good; those of others stay. The caller has
+        seen that nothing mounts it. Nothing to remove: returns. A folder too large for one call's deadline:
+        ``CloudUnavailable``, and the next call goes on where this one stopped."""
 
     @abstractmethod
     async def machine_state(self, provider_id: str) -> MachineState:

@@ -8,6 +8,7 @@ from overworld.cloud.base import Address, AddressSeen, Cloud, Folder, MachineSta
 from overworld.cloud.capacity import Capacity
 from overworld.domain.errors import CloudRefused
 from overworld.domain.servers import ServerId
+from overworld.domain.worlds import NO_SHARES
 
 
 class NoCloud(Cloud):
@@ -35,15 +36,15 @@ class NoCloud(Cloud):
         """Not known here: the cluster refuses by itself."""
         return Capacity(address_quotas=(), balancer_ports=None)
 
-    async def ensure_folder(self, server_id: ServerId) -> Folder:
+    async def ensure_folder(self, server_id: ServerId, world_generation: int) -> Folder:
         """Refused: worlds belong on disks here."""
         raise CloudRefused(
             "NoShares",
-            "This installation has no file shares (its cloud is none): choose disk as the storage of this server.",
+            NO_SHARES,
             retry_after=None,
         )
 
-    async def remove_folder(self, server_id: ServerId) -> None:
+    async def remove_folder(self, server_id: ServerId, world_generation: int) -> None:
         """There never was one."""
 
     async def machine_state(self, provider_id: str) -> MachineState:

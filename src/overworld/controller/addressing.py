@@ -34,19 +34,18 @@ def derive_endpoints(
     """Every port with its address, by name. ``host`` is the one machine's that shares its ports among servers.
 
     On an address of its own a server has its game's own ports; its host is the leased IP, else what the cluster's
-    balancer has chosen, else empty: not known yet.
+    balancer has chosen, else empty: not known yet. Ports of a node are leased, and their host is that node's.
     """
     if network is not Network.STABLE:
+        if network is Network.DIRECT:
+            host = _seen_host(observed)
         return tuple(
             Endpoint(lease.name, lease.protocol, host, lease.port)
             for lease in sorted(leases, key=lambda lease: lease.name)
         )
     if game is None:
         return ()
-    if address is not None:
-        own = address.ip or ""
-    else:
-        own = observed.way_in.hosts[0] if observed.way_in is not None and observed.way_in.hosts else ""
+    own = address.ip or "" if address is not None else _seen_host(observed)
     dns_name = address.fqdn if address is not None else None
     return tuple(
         Endpoint(port.name, port.protocol, own, port.default, dns_name)
@@ -54,11 +53,24 @@ def derive_endpoints(
     )
 
 
+def _seen_host(observed: Observed) -> str:
+    return observed.way_in.hosts[0] if observed.way_in is not None and observed.way_in.hosts else ""
+
+
 def see_addressed(subject: Subject, observed: Observed) -> Seen | None:
-    """Whether its address of its own leads to it; None where it has none of its own. What the balancer says counts only
-    where it is what was leased: it may go on telling of an old address."""
-    if subject.network is not Network.STABLE:
-        return None
+    """Whether its address leads to it; None where it has neither one of its own nor its node's. What the balancer says
+    counts only where it is what was leased: it may go on telling of an old address."""
+    match subject.network:
+        case None:
+            return None
+        case Network.DIRECT:
+            return _see_node_host(observed)
+        case Network.STABLE:
+            return _see_leased(subject, observed)
+
+
+def _see_leased(subject: Subject, observed: Observed) -> Seen:
+    """The same where it has an address of its own."""
     if subject.lacks_address:
         return Seen(Truth.FALSE, Reason.ADDRESS_PENDING, "Its public address is being made.")
     hosts = observed.way_in.hosts if observed.way_in is not None else ()
@@ -80,3 +92,20 @@ def _see_given(hosts: tuple[str, ...]) -> Seen:
     if not hosts:
         return Seen(Truth.FALSE, Reason.ADDRESS_PENDING, "The cluster's load balancer has given it no address yet.")
     return Seen(Truth.TRUE, Reason.REACHABLE, f"Its address is {hosts[0]}.")
+
+
+def _see_node_host(observed: Observed) -> Seen:
+    """The same where players come in by ports of the node."""
+    host = _seen_host(observed)
+    if host:
+        message = (
+            f"It is reached at its node's address {host}. It moves only with the server: the address follows the node."
+        )
+        return Seen(Truth.TRUE, Reason.REACHABLE, message)
+    if observed.node is None:
+        return Seen(
+            Truth.FALSE, Reason.ADDRESS_PENDING, "It has the address of the node that it runs on, and runs on none."
+        )
+    return Seen(
+        Truth.FALSE, Reason.ADDRESS_PENDING, f"Its node {observed.node} has no address that players could reach."
+    )

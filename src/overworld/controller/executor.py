@@ -22,6 +22,7 @@ from overworld.domain.events import Level, NewEvent
 from overworld.domain.games import Ready, Stop
 from overworld.domain.observed import Launch, Observed, Want
 from overworld.domain.servers import ServerId
+from overworld.domain.worlds import WantedFolder
 from overworld.engines.base import Engine
 from overworld.games.launch import render_launch
 
@@ -58,17 +59,22 @@ class Executor:
         """Do all of the plan that concerns the engine and the cloud, in order, until something goes wrong."""
         server = subject.server
         try:
+            # The cloud has a deadline of its own.
+            apply = await self._with_folder(plan)
+            for generation in plan.folders_first:
+                await self._cloud.remove_folder(server.id, generation)
             async with asyncio.timeout(self._terms.deadline.total_seconds()):
                 if plan.confirm and not await self._rows.is_still_deleted(server.id, server.generation):
                     return Overtaken()
-                if plan.apply is not None:
+                if apply is not None:
                     launch = NOTHING if plan.is_stop else self._render(subject)
                     with measure_engine_call("apply"):
-                        await self._engine.apply(plan.apply, launch)
+                        await self._engine.apply(apply, launch)
                 for removal in plan.delete:
                     with measure_engine_call("delete"):
                         await self._engine.delete(removal)
-            # The cloud has a deadline of its own.
+            for generation in plan.folders_last:
+                await self._cloud.remove_folder(server.id, generation)
             if plan.ensure_address:
                 return await self._ensure_address(subject)
             if plan.release_address:
@@ -76,6 +82,14 @@ class Executor:
         except Exception as error:
             return self._explain(error)
         return Done()
+
+    async def _with_folder(self, plan: Plan) -> Want | None:
+        """What is to be applied, with the folder for its world, which is there then."""
+        want = plan.apply
+        if want is None or not plan.ensure_folder:
+            return want
+        folder = await self._cloud.ensure_folder(want.server_id, want.world_generation)
+        return replace(want, folder=WantedFolder(folder.driver, folder.attributes, folder.mount_options))
 
     async def _ensure_address(self, subject: Subject) -> Outcome:
         """Make it, mend it, or find it well; what it is now is stored before anything is built on it."""

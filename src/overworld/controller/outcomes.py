@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from overworld.controller.planner import Plan
-from overworld.controller.seen import is_ended
+from overworld.controller.seen import IN_PLACE, is_ended
 from overworld.controller.subject import Subject
 from overworld.controller.transitions import derive_events
 from overworld.domain.conditions import Condition, ConditionType, Reason, Truth, carry_since
@@ -108,6 +108,11 @@ def _after_refusal(
     subject: Subject, conditions: tuple[Condition, ...], refused: Refused, observed: Observed, now: datetime
 ) -> tuple[Condition, ...]:
     generation = subject.server.generation
+    if refused.reason == Reason.CANNOT_GROW:  # the one refusal after which all is in place, and runs
+        placed = Condition(
+            ConditionType.PLACED, Truth.TRUE, refused.reason, f"{IN_PLACE} {refused.message}", generation, now
+        )
+        return _replaced(conditions, placed)
     placed = Condition(ConditionType.PLACED, Truth.FALSE, refused.reason, refused.message, generation, now)
     conditions = _replaced(conditions, placed)
     process = observed.process

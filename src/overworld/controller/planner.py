@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from overworld.controller.growth import must_grow
 from overworld.controller.seen import is_ended, is_purge_marked, say_purging, see_all
 from overworld.controller.subject import Subject
 from overworld.domain.conditions import Condition, ConditionType, carry_since, find_condition
 from overworld.domain.observed import Observed, Phase, ProcessSeen, Removal, Want
 from overworld.domain.servers import Desired
+from overworld.domain.worlds import Storage
 
 LOOK_AGAIN_SOON = timedelta(seconds=1)
 LOOK_AGAIN_UNSETTLED = timedelta(seconds=30)
@@ -28,9 +30,11 @@ class Plan:
     rendered and nothing that is wrong with the game's entry, variables or ports can be in its way.
     ``conditions`` None means that nothing was learned: write nothing. ``lease_ports`` means that ports are missing:
     lease them, then plan again. ``confirm`` means that the spec must be read again under a lock, and be unchanged,
-    before anything is deleted. ``ensure_address`` means that the address of its own has to be made, or looked after:
-    do that, then plan again. ``release_address`` comes after every removal. ``requeue_after`` None means that nothing
-    is due; a wake or an edit brings it back.
+    before anything is deleted. ``ensure_folder`` means that the world's folder must be there before ``apply``;
+    ``folders_first`` and ``folders_last`` are generations whose folders in the share go before or after ``delete``.
+    ``ensure_address`` means that the address of its own has to be made, or looked after: do that, then plan again.
+    ``release_address`` comes after every removal. ``requeue_after`` None means that nothing is due; a wake or an edit
+    brings it back.
     """
 
     conditions: tuple[Condition, ...] | None = None
@@ -40,6 +44,9 @@ class Plan:
     confirm: bool = False
     purge: bool = False
     lease_ports: bool = False
+    ensure_folder: bool = False
+    folders_first: tuple[int, ...] = ()
+    folders_last: tuple[int, ...] = ()
     ensure_address: bool = False
     release_address: bool = False
     requeue_after: timedelta | None = None
@@ -64,12 +71,16 @@ def plan(subject: Subject, observed: Observed, now: datetime) -> Plan:
     if subject.lacks_ports and (subject.wants_running or has_ended):
         return Plan(conditions=conditions, lease_ports=True)
     apply = _plan_apply(subject, observed)
+    retired = _worlds_to_remove(subject, observed, now)
     check_at = _next_address_check(subject, conditions)
     return Plan(
         conditions=conditions,
         apply=apply,
         is_stop=not subject.wants_running and not has_ended,
-        delete=_worlds_to_remove(subject, observed, now),
+        ensure_folder=apply is not None and _must_make_folder(subject, observed),
+        # While the generation can still be seen: a folder takes many calls, and nobody else remembers it.
+        folders_first=_folders(retired),
+        delete=retired,
         # After what the game needs, for it takes seconds and the game can load in the meantime.
         ensure_address=apply is None and check_at is not None and check_at <= now,
         requeue_after=_next_look(subject, observed, check_at, now),
@@ -78,7 +89,7 @@ def plan(subject: Subject, observed: Observed, now: datetime) -> Plan:
 
 def _plan_apply(subject: Subject, observed: Observed) -> Want | None:
     must_apply = _must_run(subject, observed) if subject.wants_running else _must_stop_or_make(subject, observed)
-    return subject.want if must_apply or _must_mend_way_in(subject, observed) else None
+    return subject.want if must_apply or _must_mend_way_in(subject, observed) or must_grow(subject, observed) else None
 
 
 def _must_run(subject: Subject, observed: Observed) -> bool:
@@ -104,6 +115,12 @@ def _must_stop_or_make(subject: Subject, observed: Observed) -> bool:
     return is_missing and subject.game is not None and subject.server.desired is Desired.STOPPED
 
 
+def _must_make_folder(subject: Subject, observed: Observed) -> bool:
+    """Whether the world is to be made, and to lie in a share."""
+    is_missing = subject.server.world_generation not in observed.worlds
+    return is_missing and subject.want.may_make_world and subject.server.storage is Storage.SHARE
+
+
 def _must_mend_way_in(subject: Subject, observed: Observed) -> bool:
     """Whether its way in is missing or lacks something. More than is wanted may be on it: others' annotations."""
     wanted = subject.wanted_address
@@ -126,7 +143,7 @@ def _worlds_to_remove(subject: Subject, observed: Observed, now: datetime) -> tu
     generation that no row speaks of is kept."""
     server, process = subject.server, observed.process
     retired = tuple(
-        Removal(server.id, world.generation)
+        Removal(server.id, world.generation, server.storage)
         for world in server.retired_worlds
         if world.generation != server.world_generation
         and world.keep_until <= now
@@ -137,6 +154,15 @@ def _worlds_to_remove(subject: Subject, observed: Observed, now: datetime) -> tu
     return retired
 
 
+def _folders(removals: tuple[Removal, ...]) -> tuple[int, ...]:
+    """The generations among these that lie in the share."""
+    return tuple(
+        removal.world_generation
+        for removal in removals
+        if removal.storage is Storage.SHARE and removal.world_generation is not None
+    )
+
+
 def _plan_purge(subject: Subject, observed: Observed, now: datetime) -> Plan:
     """Mark, then remove: the mark is stored before anything is removed, so that an undelete that comes in between
     either finds the mark, or is found by the second look at the spec (``confirm``)."""
@@ -145,9 +171,14 @@ def _plan_purge(subject: Subject, observed: Observed, now: datetime) -> Plan:
     if not is_purge_marked(server, status):
         return Plan(conditions=conditions, requeue_after=timedelta())
     generations = {*observed.worlds, server.world_generation, *(world.generation for world in server.retired_worlds)}
+    if server.storage is Storage.SHARE:  # a folder is not among what is observed
+        generations |= set(range(1, server.world_generation + 1))
+    worlds = tuple(Removal(server.id, generation, server.storage) for generation in sorted(generations))
     return Plan(
         conditions=conditions,
-        delete=(*(Removal(server.id, generation) for generation in sorted(generations)), Removal(server.id)),
+        delete=(*worlds, Removal(server.id)),
+        # When the cluster has let go of them for certain; all are tried again until the server is forgotten.
+        folders_last=_folders(worlds),
         confirm=True,
         # Only what is seen to be gone is forgotten; the removals are repeated in case that sight was stale.
         purge=not observed.exists,

@@ -8,12 +8,15 @@ from __future__ import annotations
 from datetime import datetime
 
 from overworld.controller.addressing import Seen, see_addressed
+from overworld.controller.growth import say_growing
 from overworld.controller.sentences import say_crash, say_duration, say_exit, say_time
 from overworld.controller.subject import Subject
 from overworld.domain.conditions import Condition, ConditionType, Reason, Truth, find_condition
 from overworld.domain.exits import Exit
 from overworld.domain.observed import Observed, Phase, ProcessSeen
 from overworld.domain.servers import Server, Status
+
+IN_PLACE = "World, ports and program are in place."
 
 
 def is_ended(process: ProcessSeen | None) -> bool:
@@ -87,7 +90,10 @@ def _see_placed(subject: Subject, observed: Observed) -> Seen:
         return Seen(Truth.UNKNOWN, Reason.INSTALLING, "Looking for free ports.")
     if is_ended(observed.process) and subject.server.world_generation not in observed.worlds:
         return Seen(Truth.UNKNOWN, Reason.INSTALLING, "Making the folder of the world.")
-    return Seen(Truth.TRUE, Reason.INSTALLED, "World, ports and program are in place.")
+    growing = say_growing(subject, observed)
+    if growing is not None:
+        return Seen(Truth.TRUE, Reason.GROWING, f"{IN_PLACE} {growing}")
+    return Seen(Truth.TRUE, Reason.INSTALLED, IN_PLACE)
 
 
 def _see_ready(subject: Subject, process: ProcessSeen | None, now: datetime) -> Seen:

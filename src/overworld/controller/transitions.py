@@ -38,7 +38,8 @@ def _tell(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> Iterator[tu
         has_moved = has_turned or (before is not None and before.message != condition.message)
         match condition.type:
             case ConditionType.PLACED if has_turned and condition.status is not Truth.UNKNOWN:
-                yield condition, Level.INFO if condition.is_true else Level.WARNING
+                is_good = condition.is_true and condition.reason != Reason.CANNOT_GROW
+                yield condition, Level.INFO if is_good else Level.WARNING
             case ConditionType.PLACED if has_turned and condition.reason == Reason.ENGINE_UNAVAILABLE:
                 yield condition, Level.WARNING
             case ConditionType.ADDRESSED if has_moved and (

@@ -40,6 +40,8 @@ class Reason(StrEnum):
     WORLD_IN_USE = "WorldInUse"
     WORLD_MISSING = "WorldMissing"
     ENGINE_UNAVAILABLE = "EngineUnavailable"
+    GROWING = "Growing"
+    CANNOT_GROW = "CannotGrow"
     PURGED = "Purged"
     # Addressed
     REACHABLE = "Reachable"

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from overworld.domain.worlds import Storage
+
 
 class Protocol(StrEnum):
     """Transport of a port."""
@@ -142,10 +144,13 @@ class Roster:
 
 @dataclass(frozen=True, slots=True)
 class WorldLayout:
-    """What of the world folder is worth saving: glob patterns relative to it (empty ``include`` means all)."""
+    """What of the world folder is worth saving: glob patterns relative to it (empty ``include`` means all); what the
+    world should lie on, and (MiB, None: as the installation has it) the size of its disk where nobody asks for one."""
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    storage: Storage = Storage.DISK
+    disk_mib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

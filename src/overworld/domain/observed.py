@@ -9,7 +9,8 @@ from enum import StrEnum
 
 from overworld.domain.exits import Exit
 from overworld.domain.games import Ready, Roster, Stop
-from overworld.domain.servers import Endpoint, Network, Place, ServerId, Storage
+from overworld.domain.servers import Endpoint, Network, Place, ServerId
+from overworld.domain.worlds import DiskSeen, Storage, WantedFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class Want:
     ``restarts`` is a token: a process started under another value is stopped gracefully and started anew.
     ``may_make_world`` is False once the world was seen: if it is gone then, an unmounted disk is likelier than a wish
     to begin anew. ``address`` None: no way in of its own, or its address is not known yet.
-    ``storage``, ``disk_mib`` and ``network`` are as in ``Server``.
+    ``storage``, ``disk_mib`` and ``network`` are as in ``Server``; ``folder`` is where a world in a share is to be
+    made, None if it is there already.
     """
 
     server_id: ServerId
@@ -76,15 +78,18 @@ class Want:
     storage: Storage | None = None
     disk_mib: int | None = None
     network: Network | None = None
+    folder: WantedFolder | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
     """Something to remove for good: one generation of a world, or (``world_generation`` None) everything else that
-    the engine keeps of the server: its process, its run folder, its objects."""
+    the engine keeps of the server: its process, its run folder, its objects. Of a world in a share the engine removes
+    its own part only: the folder is the cloud's."""
 
     server_id: ServerId
     world_generation: int | None = None
+    storage: Storage | None = None
 
 
 class Phase(StrEnum):
@@ -126,7 +131,7 @@ class WayIn:
 class Observed:
     """All that the engine has seen of one server. ``complete`` False means the cache is still filling: decide
     nothing. ``process`` None means there is no process and none is remembered. ``way_in``, ``place`` and ``node`` are
-    None where there is no such thing."""
+    None where there is no such thing; ``disks`` has those of ``worlds`` whose size is known, by generation."""
 
     server_id: ServerId
     complete: bool
@@ -136,6 +141,7 @@ class Observed:
     way_in: WayIn | None = None
     place: Place | None = None
     node: str | None = None
+    disks: Mapping[int, DiskSeen] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

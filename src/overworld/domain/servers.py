@@ -12,6 +12,7 @@ from enum import StrEnum
 from overworld.domain.conditions import Condition
 from overworld.domain.exits import Exit
 from overworld.domain.games import Game, Protocol, Value
+from overworld.domain.worlds import Storage
 
 ServerId = str
 
@@ -22,13 +23,6 @@ class Desired(StrEnum):
     RUNNING = "running"
     STOPPED = "stopped"
     DELETED = "deleted"
-
-
-class Storage(StrEnum):
-    """What a world lies on."""
-
-    DISK = "disk"  # a volume of its own, on one node at a time
-    SHARE = "share"  # a folder in a file share of the installation
 
 
 class Network(StrEnum):

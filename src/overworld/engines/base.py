@@ -57,7 +57,8 @@ class Engine(ABC):
         gracefully (``launch.stop`` of its own start), and a later ``apply`` starts it anew. Crashes are started again
         by the engine itself, after ``restart_delay``. Not wanted running: asked to save and quit, then killed after
         its grace. Idempotent; equal wants write nothing. Never starts a second process on a world, and never makes a
-        world that was seen before (``want.may_make_world``) anew.
+        world that was seen before (``want.may_make_world``) anew. A world on a disk grows to ``want.disk_mib``,
+        whatever runs, and never shrinks; where it cannot (EngineRefused, ``CannotGrow``), all else is done.
         """
 
     @abstractmethod

@@ -31,7 +31,8 @@ from overworld.games.schema import (
 
 
 def to_game(slug: str, file: GameFile) -> Game:
-    """The game; its revision is a hash of everything in the file but comments and layout."""
+    """The game; its revision is a hash of everything in the file that a start depends on: no comments, no layout, and
+    not what new worlds lie on."""
     return Game(
         slug=slug,
         title=file.title,
@@ -57,7 +58,9 @@ def to_game(slug: str, file: GameFile) -> Game:
         console=Console(file.console.accepts_commands, file.console.log_file, file.console.announce),
         query=Query(file.query.protocol, file.query.port) if file.query else None,
         roster=Roster(file.roster.joins, file.roster.leaves) if file.roster else None,
-        world=WorldLayout(tuple(file.world.include), tuple(file.world.exclude)),
+        world=WorldLayout(
+            tuple(file.world.include), tuple(file.world.exclude), file.world.storage, file.world.disk_mib
+        ),
         memory=Memory(file.memory.minimum_mib, file.memory.default_mib),
         connect=file.connect,
         image=file.image or slug,
@@ -78,6 +81,7 @@ def _variable(name: str, part: VariablePart) -> Variable:
 
 
 def _revision(file: GameFile) -> str:
-    # What it says, not what it leaves out: a key that a later version knows does not make every game another one.
-    content = file.model_dump(mode="json", exclude_unset=True)
+    # What it says, not what it leaves out: a key that a later version knows does not make every game another one. Nor
+    # what it says of its world, for no running process has to know that.
+    content = file.model_dump(mode="json", exclude_unset=True, exclude={"world"})
     return hashlib.sha256(json.dumps(content, sort_keys=False).encode()).hexdigest()[:12]

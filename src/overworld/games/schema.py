@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from overworld.domain.games import FileFormat, Protocol
+from overworld.domain.worlds import MAXIMUM_DISK_MIB, MINIMUM_DISK_MIB, Storage
 
 SLUG = r"^[a-z][a-z0-9-]{0,31}$"
 NAME = r"^[a-z][a-z0-9_]{0,31}$"
@@ -161,10 +162,21 @@ class RosterPart(_Part):
 
 
 class WorldPart(_Part):
-    """What of the world folder is worth saving."""
+    """What of the world folder is worth saving, and what it should lie on."""
 
     include: list[NonEmpty] = Field(default_factory=list, description="Glob patterns below the world; none: all.")
     exclude: list[NonEmpty] = Field(default_factory=list, description="Glob patterns that are not saved.")
+    storage: Annotated[Storage, Field(strict=False)] = Field(
+        default=Storage.DISK,
+        description="In a cluster: disk (a volume of its own), or share (a folder in a file share), which suits games "
+        "that write few and large files.",
+    )
+    disk_mib: int | None = Field(
+        default=None,
+        ge=MINIMUM_DISK_MIB,
+        le=MAXIMUM_DISK_MIB,
+        description="In a cluster: size of its disk where the owner asks for none; none: the installation's.",
+    )
 
 
 class MemoryPart(_Part):
@@ -189,7 +201,7 @@ class GameFile(_Part):
     console: ConsolePart = Field(default_factory=ConsolePart, description="Its console.")
     query: QueryPart | None = Field(default=None, description="How it is asked who plays.")
     roster: RosterPart | None = Field(default=None, description="Joins and leaves in its output.")
-    world: WorldPart = Field(default_factory=WorldPart, description="What of the world folder is saved.")
+    world: WorldPart = Field(default_factory=WorldPart, description="What of the world is saved, and what it lies on.")
     memory: MemoryPart = Field(description="Its memory.")
     image: Image | None = Field(
         default=None,

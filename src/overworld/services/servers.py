@@ -12,12 +12,14 @@ from overworld.domain.errors import BadInput, Conflict, NotFound, PreconditionFa
 from overworld.domain.games import Game, Value
 from overworld.domain.offers import Offer
 from overworld.domain.operations import Operation, OperationKind
-from overworld.domain.servers import NOT_YET_SEEN, Desired, Server
+from overworld.domain.servers import NOT_YET_SEEN, Desired, Network, Server
 from overworld.domain.state import State, derive_state
+from overworld.domain.worlds import Storage
 from overworld.games.catalogue import Catalogue
 from overworld.games.variables import check_variables
 from overworld.services import quota
 from overworld.services.addresses import promise_address
+from overworld.services.choices import check_same, choose_disk_mib, choose_network, choose_storage, grown_disk_mib
 from overworld.services.intents import record_intent
 from overworld.services.names import clean_name
 from overworld.store import servers as rows
@@ -45,17 +47,24 @@ def create(
     start: bool,
     offer: Offer,
     now: datetime,
+    storage: Storage | None = None,
+    disk_mib: int | None = None,
+    network: Network | None = None,
 ) -> tuple[ServerView, Operation]:
     """A new server of the actor's own, wanted running if ``start``; with it an operation that follows it.
 
-    ``variables`` left out take the game's defaults, so does ``memory_mib`` (MiB). Raises BadInput for a name, game,
-    variable or memory that cannot be, Conflict if the actor has a living server of that name, QuotaExceeded, and
-    CapacityExhausted if the installation has no address left.
+    ``variables`` left out take the game's defaults, so does ``memory_mib`` (MiB); ``storage``, ``disk_mib`` and
+    ``network`` left out are what suits game and installation. Raises BadInput for anything of them that cannot be,
+    Conflict if the actor has a living server of that name, QuotaExceeded, and CapacityExhausted if the installation
+    has no address left.
     """
     entry = _offered_game(catalogue, game)
     name = clean_name(name)
     values = check_variables(entry, variables)
     memory = entry.memory.default_mib if memory_mib is None else _checked_memory(entry, memory_mib)
+    storage = choose_storage(offer, entry, storage)
+    disk_mib = choose_disk_mib(offer, entry, storage, disk_mib)
+    network = choose_network(offer, network)
     quota.check_room(tx, actor.account_id, servers=1, memory_mib=memory)
     server = rows.insert_server(
         tx,
@@ -65,7 +74,9 @@ def create(
         desired=Desired.RUNNING if start else Desired.STOPPED,
         variables=values,
         memory_mib=memory,
-        network=offer.network,
+        storage=storage,
+        disk_mib=disk_mib,
+        network=network,
         now=now,
     )
     promise_address(tx, offer, server, entry, now)
@@ -91,8 +102,12 @@ def edit(
     variables: Mapping[str, object] | None,
     memory_mib: int | None,
     now: datetime,
+    disk_mib: int | None = None,
+    storage: Storage | None = None,
+    network: Network | None = None,
 ) -> ServerView:
-    """The server with what is not None changed; what runs keeps running and takes it up at its next start.
+    """The server with what is not None changed; what runs keeps running and takes it up at its next start, but for
+    its disk: that grows at once. ``storage`` and ``network`` can only be named as they are.
 
     ``variables`` are laid over the present ones; None as a value sets one back to the game's default. With
     ``expected`` versions (``version_of``) and the present one not among them: PreconditionFailed. An edit that changes
@@ -108,7 +123,10 @@ def edit(
         raise PreconditionFailed("The server was changed since you read it. Read it again and repeat the edit.")
     if server.desired is Desired.DELETED:
         raise Conflict("The server is deleted. Undelete it first.")
+    check_same(server, storage=storage, network=network)
     changed = replace(server, name=server.name if name is None else clean_name(name))
+    if disk_mib is not None:
+        changed = replace(changed, disk_mib=grown_disk_mib(server, disk_mib))
     if variables is not None or memory_mib is not None:
         entry = _offered_game(catalogue, server.game)
         if variables is not None:

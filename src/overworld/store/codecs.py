@@ -15,7 +15,8 @@ from overworld.domain.conditions import Condition, ConditionType, Truth
 from overworld.domain.exits import Exit
 from overworld.domain.games import Protocol
 from overworld.domain.operations import Operation, OperationKind, Outcome
-from overworld.domain.servers import Desired, Endpoint, Network, Place, RetiredWorld, Server, Status, Storage
+from overworld.domain.servers import Desired, Endpoint, Network, Place, RetiredWorld, Server, Status
+from overworld.domain.worlds import Storage
 
 Json = dict[str, Any]
 Values: TypeAlias = Mapping[str, Any] | RowMapping

@@ -17,8 +17,9 @@ from overworld.domain.addresses import AddressLease
 from overworld.domain.errors import Conflict, PreconditionFailed
 from overworld.domain.games import Value
 from overworld.domain.operations import Operation
-from overworld.domain.servers import Desired, Network, Server, Status, Storage
+from overworld.domain.servers import Desired, Network, Server, Status
 from overworld.domain.state import State, derive_state
+from overworld.domain.worlds import Storage
 from overworld.store.addresses import release_lease
 from overworld.store.codecs import Values, read_address, read_operation, read_server
 from overworld.store.database import Transaction

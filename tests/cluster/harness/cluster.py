@@ -6,6 +6,7 @@ with Cluster() as cluster:
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ from lightkube.resources.core_v1 import Node as NodeResource
 from azure_standin.arm import resource_id
 from azure_standin.installation import run_azure
 from azure_standin.server import AzureStandIn
+from azure_standin.share_folder import SharesInFolder
 from cluster.harness.azure_resources import BALANCER
 from cluster.harness.background import Background
 from cluster.harness.balancer import Balancer
@@ -29,15 +31,22 @@ from cluster.harness.fake_nodes import render_fake_nodes, start_kwok
 from cluster.harness.images import write_images
 from cluster.harness.leftovers import Undertaker, only_cluster, remove_leftovers
 from cluster.harness.machines import create_network
-from cluster.harness.names import HOST_ADDRESS, LOG_FOLDER, RUN_FOLDER, pod_subnet
+from cluster.harness.names import HOST_ADDRESS, LOG_FOLDER, RUN_FOLDER, SHARES_FOLDER, pod_subnet
 from cluster.harness.node import Node
 from cluster.harness.pki import Pki
 from cluster.harness.programs import build
-from cluster.harness.provisioner import Provisioner
+from cluster.harness.provisioner import FILE, Provisioner
 from waiting import wait_until
 
 NODES_READY_WITHIN_SECONDS = 60
 PUBLIC_IP_LIMIT = 200
+SHARE_DRIVER = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "CSIDriver",
+    "metadata": {"name": FILE},
+    # As the real one says of itself: mounted over the network, so nothing is attached, and its pods' group is told.
+    "spec": {"attachRequired": False, "podInfoOnMount": True, "fsGroupPolicy": "ReadWriteOnceWithFSType"},
+}
 
 
 class Cluster:
@@ -84,6 +93,7 @@ class Cluster:
             self.client = Client(config=KubeConfig.from_file(self.kubeconfig), trust_env=False)
             stack.callback(self.client.close)
             self.await_nodes()
+            self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(SHARE_DRIVER))
             self._start_stand_ins(stack)
             self._stack = stack.pop_all()
         return self
@@ -95,6 +105,7 @@ class Cluster:
 
     def _start_stand_ins(self, stack: ExitStack) -> None:
         standin = AzureStandIn(signed_in=True)
+        standin.shares = SharesInFolder(SHARES_FOLDER)
         standin.network.limit = PUBLIC_IP_LIMIT
         standin.groups.add(self.cloud.own_group.lower())
         folder = RUN_FOLDER / "azure"
@@ -110,6 +121,7 @@ class Cluster:
 
     def _prepare_folder(self) -> None:
         RUN_FOLDER.mkdir(mode=0o755, exist_ok=True)
+        SHARES_FOLDER.mkdir(exist_ok=True)
         LOG_FOLDER.mkdir(exist_ok=True)
         for file in LOG_FOLDER.iterdir():
             file.unlink()

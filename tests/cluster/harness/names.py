@@ -14,6 +14,8 @@ PREFIX = os.environ.get("OVERWORLD_TEST_CLUSTER_PREFIX", "overworld-test")
 process namespaces of its own, beside the machine's."""
 RUN_FOLDER = Path("/var/lib/overworld-test-cluster")
 LOG_FOLDER = RUN_FOLDER / "log"
+SHARES_FOLDER = RUN_FOLDER / "shares"
+"""Every file share: ``<share>/<folder>``. What the nodes' driver mounts from."""
 LOCK_FILE = Path("/run/overworld-test-cluster.lock")
 
 MARK = f"{PREFIX.upper().replace('-', '_')}_CLUSTER_PROCESS"

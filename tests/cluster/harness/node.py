@@ -1,4 +1,4 @@
-"""One node: a machine with containerd, kubelet and kube-proxy."""
+"""One node: a machine with containerd, kubelet, kube-proxy and the driver of file shares."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cluster.harness.commands import CommandFailed, run
 from cluster.harness.control_plane import URL
 from cluster.harness.images import PAUSE
 from cluster.harness.machines import Machine, write
-from cluster.harness.names import BRIDGE, POD_RANGE, cgroup_name, node_address, node_name, pod_subnet
+from cluster.harness.names import BRIDGE, POD_RANGE, SHARES_FOLDER, cgroup_name, node_address, node_name, pod_subnet
 from cluster.harness.pki import Pki
 from cluster.harness.programs import Programs
 from waiting import wait_until
@@ -35,7 +35,7 @@ class Node:
         pki.kubeconfig(self.name, URL)
 
     def start(self, images: Path) -> None:
-        """Boot and start the three programs with these images; does not wait for Ready."""
+        """Boot and start the four programs with these images; does not wait for Ready."""
         cgroups.create(cgroup_name(self._number))
         self.machine.start()
         run(["ip", "route", "replace", pod_subnet(self._number), "via", self.address, "dev", BRIDGE])
@@ -46,6 +46,7 @@ class Node:
         wait_until(self._containerd_answers, 20, f"containerd of {self.name} answers")
         self.import_images(images)
         self.kubelet = self.machine.start_process(f"{self.name}-kubelet", self._kubelet_command())
+        self.share_driver = self.machine.start_process(f"{self.name}-share-driver", self._share_driver_command())
 
     def kill(self) -> None:
         """Pull the plug: containers, network and mounts are gone when this returns. Safe to call twice."""
@@ -145,6 +146,14 @@ state = "/run/containerd-state"
             f"--provider-id=azure://{self.machine_id}",
             f"--root-dir={self._folder / 'kubelet'}",
             f"--node-labels={'='.join(GAME_LABEL)}",
+        ]
+
+    def _share_driver_command(self) -> list[str]:
+        return [
+            self._programs["share-driver"],
+            f"-node={self.name}",
+            f"-shares={SHARES_FOLDER}",
+            f"-kubelet={self._folder / 'kubelet'}",
         ]
 
     def _proxy_command(self) -> list[str]:

@@ -77,7 +77,8 @@ KWOK = Module(
         )
     },
 )
-CLUSTER_MODULES = (SMALL, ETCD, KUBE)
+SHARE = Module("share", {"share-driver": "."})
+CLUSTER_MODULES = (SMALL, ETCD, SHARE, KUBE)
 
 
 class Programs:

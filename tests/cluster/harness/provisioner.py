@@ -36,6 +36,9 @@ FILE = "file.csi.azure.com"
 _PAUSE_SECONDS = 0.2
 _PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 _MADE_BY = "pv.kubernetes.io/provisioned-by"
+GROWS = "grows"
+"""A parameter of a StorageClass: "no" makes volumes that the driver fails to grow, as a disk beyond its type's limit.
+(A class that does not allow it at all is the API server's to refuse.)"""
 
 
 class Provisioner:
@@ -106,12 +109,22 @@ class Provisioner:
         wanted = (claim.spec.resources.requests or {}).get("storage")
         if wanted is None or (claim.status.capacity or {}).get("storage") == wanted:
             return
+        storage_class = await client.get(StorageClass, str(claim.spec.storageClassName))
+        if (storage_class.parameters or {}).get(GROWS) == "no":
+            failed = {"type": "ControllerResizeError", "status": "True", "message": "the disk's type ends at that size"}
+            if failed["type"] not in {one.type for one in claim.status.conditions or ()}:
+                await self._tell(client, claim, {"conditions": [failed]})
+            return
         capacity = {"capacity": {"storage": wanted}}
         await client.patch(PersistentVolume, str(claim.spec.volumeName), {"spec": capacity}, patch_type=PatchType.MERGE)
+        await self._tell(client, claim, {**capacity, "conditions": None})
+
+    async def _tell(self, client: AsyncClient, claim: PersistentVolumeClaim, status: dict[str, object]) -> None:
+        assert claim.metadata is not None
         await client.patch(
             PersistentVolumeClaim.Status,
             str(claim.metadata.name),
-            {"status": {**capacity, "conditions": None}},
+            {"status": status},
             namespace=claim.metadata.namespace,
             patch_type=PatchType.MERGE,
         )

@@ -14,6 +14,7 @@ from overworld.cloud.sweep import SweepRule, sweep
 from overworld.domain.addresses import AddressLease
 
 ID, OTHER = "bcdf23456789", "bcdf23456788"
+FOLDER, NEIGHBOUR = f"{ID}-world-1", f"{OTHER}-world-1"
 NAME = f"overworld-prod-{ID}"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MOST_REQUESTS = 40
@@ -156,22 +157,25 @@ async def test_folders(azure: AzureStage, answered: bool) -> None:
     """Share and folder exist once; a folder that is removed takes all of its own and nothing else."""
 
     async def make(cloud: AzureCloud) -> None:
-        await cloud.ensure_folder(ID)
+        await cloud.ensure_folder(ID, 1)
 
     def made(at: int) -> None:
-        assert azure.standin.shares.paths == {"worlds": {f"{ID}/"}}, at
+        assert azure.standin.shares.paths == {"worlds": {f"{FOLDER}/"}}, at
 
     assert await kill_everywhere(azure, nothing, make, made, answered=answered) == 3
 
     async def full(cloud: AzureCloud) -> None:
         await make(cloud)
         inside = {"level.dat", "a b&c.txt", "region/", "region/r.0.0.mca", "region/deep/", "region/deep/x"}
-        azure.standin.shares.paths["worlds"] |= {f"{ID}/{path}" for path in inside} | {f"{OTHER}/", f"{OTHER}/keep"}
+        azure.standin.shares.paths["worlds"] |= {f"{FOLDER}/{path}" for path in inside} | {
+            f"{NEIGHBOUR}/",
+            f"{NEIGHBOUR}/keep",
+        }
 
     async def remove(cloud: AzureCloud) -> None:
-        await cloud.remove_folder(ID)
+        await cloud.remove_folder(ID, 1)
 
     def gone(at: int) -> None:
-        assert azure.standin.shares.paths == {"worlds": {f"{OTHER}/", f"{OTHER}/keep"}}, at
+        assert azure.standin.shares.paths == {"worlds": {f"{NEIGHBOUR}/", f"{NEIGHBOUR}/keep"}}, at
 
     assert await kill_everywhere(azure, full, remove, gone, answered=answered) >= 10

@@ -17,6 +17,7 @@ from overworld.domain.addresses import Leased
 from overworld.domain.errors import CapacityExhausted, CloudRefused, CloudUnavailable
 
 ID = "bcdf23456789"
+FOLDER = f"{ID}-world-1"
 NAME = f"overworld-prod-{ID}"
 
 
@@ -205,7 +206,7 @@ async def test_a_token_file_that_was_not_mounted(azure: AzureStage) -> None:
     """A pod without the identity's webhook: told so, like an unknown identity."""
     azure.identity = replace(azure.identity, token_file="/nowhere/token")
     cloud = azure.cloud()
-    for call in (cloud.ensure_address(ID, "my-world"), cloud.ensure_folder(ID)):
+    for call in (cloud.ensure_address(ID, "my-world"), cloud.ensure_folder(ID, 1)):
         with pytest.raises(CloudRefused, match="mounted token file") as refused:
             await call
         assert refused.value.reason == "NotSignedIn"
@@ -247,18 +248,18 @@ async def test_the_quota_is_told_before_and_after(azure: AzureStage, azure_cloud
 
 async def test_shares_on_a_bad_day(azure: AzureStage, azure_cloud: AzureCloud) -> None:
     """A missing account, a share that is being deleted, a file that somebody holds open: each in the port's words."""
-    await azure_cloud.ensure_folder(ID)
-    azure.standin.faults.append(Fault("PUT", f"/worlds/{ID}", status=409, code="ShareBeingDeleted"))
+    await azure_cloud.ensure_folder(ID, 1)
+    azure.standin.faults.append(Fault("PUT", f"/worlds/{FOLDER}", status=409, code="ShareBeingDeleted"))
     with pytest.raises(CloudUnavailable):
-        await azure_cloud.ensure_folder(ID)
-    azure.standin.shares.paths["worlds"].add(f"{ID}/level.dat")
+        await azure_cloud.ensure_folder(ID, 1)
+    azure.standin.shares.paths["worlds"].add(f"{FOLDER}/level.dat")
     azure.standin.faults.append(Fault("DELETE", "level.dat", status=409, code="SharingViolation"))
     with pytest.raises(CloudUnavailable, match="still uses it"):
-        await azure_cloud.remove_folder(ID)
-    await azure_cloud.remove_folder(ID)
+        await azure_cloud.remove_folder(ID, 1)
+    await azure_cloud.remove_folder(ID, 1)
     assert azure.standin.shares.paths == {"worlds": set()}
     elsewhere = azure.cloud(storage_account="typo", share="none")
     with pytest.raises(CloudRefused) as refused:
-        await elsewhere.ensure_folder(ID)
+        await elsewhere.ensure_folder(ID, 1)
     assert refused.value.reason == "PlaceMissing"
     await elsewhere.close()

@@ -57,13 +57,13 @@ async def test_a_folder_or_a_reason(cloud: Cloud) -> None:
     """A folder is the same folder each time; a cloud without shares says so with one word, and removes nothing."""
     if isinstance(cloud, NoCloud):
         with pytest.raises(CloudRefused, match="choose disk") as refused:
-            await cloud.ensure_folder("bcdf23456789")
+            await cloud.ensure_folder("bcdf23456789", 1)
         assert (refused.value.reason, refused.value.retry_after) == ("NoShares", None)
     else:
-        folder = await cloud.ensure_folder("bcdf23456789")
-        assert await cloud.ensure_folder("bcdf23456789") == folder
-    await cloud.remove_folder("bcdf23456789")
-    await cloud.remove_folder("bcdf23456789")
+        folder = await cloud.ensure_folder("bcdf23456789", 1)
+        assert await cloud.ensure_folder("bcdf23456789", 1) == folder
+    await cloud.remove_folder("bcdf23456789", 1)
+    await cloud.remove_folder("bcdf23456789", 1)
 
 
 async def test_closing_twice(cloud: Cloud) -> None:

@@ -11,12 +11,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from controlling import GAME, Shelf
+from overworld.cloud.base import Cloud
 from overworld.cloud.none import NoCloud
 from overworld.controller import role
 from overworld.domain.accounts import Actor, Quota, Role
 from overworld.domain.offers import Offer
 from overworld.domain.operations import Operation, Outcome
 from overworld.domain.state import State
+from overworld.domain.worlds import Storage
 from overworld.engines.memory import MemoryEngine, MemoryWorld
 from overworld.services import servers as services
 from overworld.settings import Settings
@@ -38,6 +40,7 @@ class Site:
     owner: Actor
     world: MemoryWorld = field(default_factory=MemoryWorld)
     shelf: Shelf = field(default_factory=lambda: Shelf(GAME))
+    cloud: Cloud = field(default_factory=NoCloud)
     settings: Settings = field(default_factory=lambda: Settings(port_range="30000-30099", engine="memory"))
 
     @asynccontextmanager
@@ -54,7 +57,7 @@ class Site:
                 self.shelf,
                 self.settings,
                 stop,
-                cloud=NoCloud(),
+                cloud=self.cloud,
                 public_host="play.example",
                 holder=holder,
             )
@@ -66,7 +69,7 @@ class Site:
             await asyncio.wait_for(task, 30)
             await eyes.close()
 
-    def create(self, name: str = "chess", *, start: bool = True) -> str:
+    def create(self, name: str = "chess", *, start: bool = True, storage: Storage | None = None) -> str:
         """A new server's id."""
         with self.database.transaction() as tx:
             view, _ = services.create(
@@ -78,7 +81,8 @@ class Site:
                 variables={},
                 memory_mib=None,
                 start=start,
-                offer=Offer(),
+                offer=Offer() if storage is None else Offer(disk_mib=8192, has_shares=True),
+                storage=storage,
                 now=datetime.now(UTC),
             )
         return view.server.id

@@ -26,6 +26,9 @@ BEYOND_SCHEMAS = (
     "/game",  # only what the catalogue has
     "/variables",  # as the game defines them
     "/memory_mib",  # the least is the game's
+    "/storage",  # what there is, the installation decides
+    "/disk_mib",  # only where worlds have disks, and never less
+    "/network",  # only in a cluster
     "/command",  # which characters can be printed is Unicode's matter
     "query since",  # not after "until"
     "header Idempotency-Key",  # not used before for another body

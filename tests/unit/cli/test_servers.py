@@ -140,6 +140,38 @@ def test_show_tells_everything(stage: Stage, run: Run) -> None:
         assert words in output
 
 
+def test_show_tells_what_a_server_in_a_cluster_has(stage: Stage, run: Run) -> None:
+    """Storage, disk and network mode; on one machine, where there is no such choice, no line of them."""
+    in_cluster = Reply(server(storage="disk", disk_mib=16384, network="direct"))
+    # Each `show` asks twice: whether there is such a server, and for all of it.
+    stage.lay("GET", "/servers/bcdfghjkmnpq", Reply(server()), Reply(server()), in_cluster)
+    assert "storage" not in run("show", "bcdfghjkmnpq").stdout
+    shown = [line.split() for line in run("show", "bcdfghjkmnpq").stdout.splitlines()]
+    for pair in (["storage:", "disk"], ["disk:", "16", "GiB"], ["network:", "direct"]):
+        assert pair in shown
+
+
+def test_storage_disk_and_network_go_out_as_they_are_given(stage: Stage, run: Run) -> None:
+    """Sizes in MiB; what was not given is left to the installation."""
+    lay_create(stage)
+    assert run("create", "luanti", "meadow", "--no-wait", "--disk", "16GiB", "--network", "direct").exit_code == 0
+    asked = stage.seen("POST", "/servers")[0].body
+    assert (asked["disk_mib"], asked["network"], "storage" in asked) == (16384, "direct", False)
+    assert run("create", "luanti", "meadow", "--no-wait", "--storage", "share").exit_code == 0
+    assert stage.seen("POST", "/servers")[1].body["storage"] == "share"
+    assert run("create", "luanti", "meadow", "--disk", "16GB").exit_code == 2
+
+
+def test_a_disk_that_grows_needs_no_restart(stage: Stage, run: Run) -> None:
+    """So none is asked for, while other changes say that they wait for one."""
+    stage.lay("GET", "/servers/bcdfghjkmnpq", Reply(server()))
+    stage.lay("PATCH", "/servers/bcdfghjkmnpq", Reply(server()))
+    result = run("edit", "bcdfghjkmnpq", "--disk", "16GiB")
+    assert stage.seen("PATCH", "/servers/bcdfghjkmnpq")[0].body == {"disk_mib": 16384}
+    assert "restart" not in result.output
+    assert "restart" in run("edit", "bcdfghjkmnpq", "--disk", "16GiB", "--memory-mib", "512").output
+
+
 def test_a_name_is_found_among_those_that_contain_it(stage: Stage, run: Run) -> None:
     """The API filters by what a name contains; only the very name is meant."""
     stage.lay("GET", "/servers", page(server(name="meadow-2", id="y" * 12), server()))

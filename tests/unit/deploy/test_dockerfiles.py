@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from overworld.engines.kube.objects import USER
+from overworld.engines.kube.manifests import USER
 from overworld.games.catalogue import Catalogue
 from overworld.games.checks import OWN_IMAGES
 

@@ -10,10 +10,12 @@ from overworld.cli.api import Json, api_path
 from overworld.cli.errors import BadUsage, CliError
 from overworld.cli.lookup import SERVER, find_server
 from overworld.cli.session import Session, output_option, pass_session
+from overworld.cli.sizes import SIZE
 from overworld.cli.times import show_age, show_time
 from overworld.cli.ui import Column, print_heading, print_json, print_line, print_note, print_pairs, print_table
 from overworld.cli.variables import read_settings
 from overworld.cli.waiting import follow_operation, require_success, wait_options
+from overworld.domain.worlds import say_size
 
 STATES = ("pending", "starting", "running", "stopping", "stopped", "failed", "deleted")
 SORTS = ("name", "-name", "created_at", "-created_at", "state", "-state")
@@ -24,6 +26,15 @@ SORTS = ("name", "-name", "created_at", "-created_at", "state", "-state")
 @click.argument("name")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a variable of the game (repeatable).")
 @click.option("--memory-mib", type=click.IntRange(min=1), help="Memory of the server in MiB.")
+@click.option(
+    "--storage", type=click.Choice(["disk", "share"]), help="What its world lies on, for good. Left out: what suits."
+)
+@click.option("--disk", "disk_mib", type=SIZE, help="Size of its disk: 8GiB, 8192MiB. Left out: what suits the game.")
+@click.option(
+    "--network",
+    type=click.Choice(["stable", "direct"]),
+    help="How players come in, for good: an address of its own, or ports of the node that it runs on.",
+)
 @click.option("--stopped", is_flag=True, help="Make it without starting it.")
 @wait_options
 @output_option
@@ -35,6 +46,9 @@ def create(
     name: str,
     settings: tuple[str, ...],
     memory_mib: int | None,
+    storage: str | None,
+    disk_mib: int | None,
+    network: str | None,
     stopped: bool,
     wait: bool,
     timeout: timedelta | None,
@@ -47,8 +61,8 @@ def create(
     body: Json = {"name": name, "game": game, "start": not stopped}
     if settings:
         body["variables"] = read_settings(session.api.get(api_path("games", game)), settings)
-    if memory_mib is not None:
-        body["memory_mib"] = memory_mib
+    choices = {"memory_mib": memory_mib, "storage": storage, "disk_mib": disk_mib, "network": network}
+    body |= {name: choice for name, choice in choices.items() if choice is not None}
     answer = session.api.post(api_path("servers"), body)
     server = answer.document
     failure: CliError | None = None
@@ -182,6 +196,9 @@ def show(session: Session, server: str) -> None:
             "address": ", ".join(map(show_endpoint, found["endpoints"])) or None,
             "dns name": next((one["dns_name"] for one in found["endpoints"] if one.get("dns_name")), None),
             "memory": f"{found['memory_mib']} MiB",
+            "storage": found["storage"],
+            "disk": say_size(found["disk_mib"]) if found["disk_mib"] else None,
+            "network": found["network"],
             "created": show_time(found["created_at"]),
             "deleted": show_time(found["deleted_at"]) if found["deleted_at"] else None,
             "kept until": show_time(found["purge_at"]) if found["purge_at"] else None,
@@ -231,6 +248,7 @@ def _show_use(activity: Json) -> str | None:
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a variable of the game (repeatable).")
 @click.option("--unset", multiple=True, metavar="NAME", help="Set a variable back to its default (repeatable).")
 @click.option("--memory-mib", type=click.IntRange(min=1), help="Memory of the server in MiB.")
+@click.option("--disk", "disk_mib", type=SIZE, help="A larger disk: 16GiB, 16384MiB. It grows at once.")
 @output_option
 @pass_session
 def edit(
@@ -241,10 +259,11 @@ def edit(
     settings: tuple[str, ...],
     unset: tuple[str, ...],
     memory_mib: int | None,
+    disk_mib: int | None,
 ) -> None:
-    """Change a server's name, memory or variables.
+    """Change a server's name, memory or variables, or let its disk grow.
 
-    A running server goes on as it is until it is restarted.
+    A running server goes on as it is until it is restarted; a disk grows at once, and never shrinks.
     """
     found = find_server(session.api, server)
     body: Json = {}
@@ -255,8 +274,10 @@ def edit(
         body["name"] = name
     if memory_mib is not None:
         body["memory_mib"] = memory_mib
+    if disk_mib is not None:
+        body["disk_mib"] = disk_mib
     if not body:
-        raise BadUsage("Nothing to change", "Give --name, --set, --unset or --memory-mib.")
+        raise BadUsage("Nothing to change", "Give --name, --set, --unset, --memory-mib or --disk.")
     edited = session.api.patch(api_path("servers", found["id"]), body)
     if session.as_json:
         print_json(edited)

@@ -31,6 +31,7 @@ from overworld.cloud.base import Address, AddressSeen, Cloud, Folder, MachineSta
 from overworld.cloud.capacity import AddressQuota, Capacity
 from overworld.domain.errors import CloudRefused, CloudUnavailable
 from overworld.domain.servers import ServerId
+from overworld.domain.worlds import NO_SHARES
 
 if TYPE_CHECKING:
     from overworld.cloud.azure.files import Files
@@ -138,34 +139,39 @@ class AzureCloud(Cloud):
         ]
         return Capacity(address_quotas=tuple(quotas), balancer_ports=self._place.balancer_ports)
 
-    async def ensure_folder(self, server_id: ServerId) -> Folder:
+    async def ensure_folder(self, server_id: ServerId, world_generation: int) -> Folder:
         """One request if the share is there; else one to ARM and one more."""
         files = self._open_files()
         place = self._place
-        async with self._bounded(f"make the folder {server_id} in the share {place.share}"):
-            if not await files.make_folder(server_id):
+        name = place.folder_name(server_id, world_generation)
+        async with self._bounded(f"make the folder {name} in the share {place.share}"):
+            if not await files.make_folder(name):
                 body: Json = {"properties": {"shareQuota": place.share_gib, "enabledProtocols": "SMB"}}
                 await self._arm.write("PUT", place.share_path, STORAGE_VERSION, body)
-                if not await files.make_folder(server_id):
+                if not await files.make_folder(name):
                     raise CloudUnavailable(f"The share {place.share} was made and is not there yet.")
         return Folder(
             server_id=server_id,
+            world_generation=world_generation,
             driver=DRIVER,
             attributes={
                 "resourceGroup": place.resource_group,
                 "storageAccount": str(place.storage_account),
                 "shareName": place.share,
-                "folderName": server_id,
+                "folderName": name,
+                # The node mounts as the kubelet's identity: no account key in a Secret.
+                "mountWithManagedIdentity": "true",
             },
             mount_options=MOUNT_OPTIONS,
         )
 
-    async def remove_folder(self, server_id: ServerId) -> None:
+    async def remove_folder(self, server_id: ServerId, world_generation: int) -> None:
         """A request for each file and folder: about 1,000 files a second at best."""
         if self._place.storage_account is None:
             return
-        async with self._bounded(f"remove the folder {server_id} from the share {self._place.share}"):
-            await self._open_files().remove_folder(server_id)
+        name = self._place.folder_name(server_id, world_generation)
+        async with self._bounded(f"remove the folder {name} from the share {self._place.share}"):
+            await self._open_files().remove_folder(name)
 
     async def machine_state(self, provider_id: str) -> MachineState:
         """One GET of the machine's instance view."""
@@ -200,7 +206,7 @@ class AzureCloud(Cloud):
         if account is None:
             raise CloudRefused(
                 "NoShares",
-                "This installation has no storage account: choose disk as the storage of this server.",
+                NO_SHARES,
                 retry_after=None,
             )
         if self._files is None:

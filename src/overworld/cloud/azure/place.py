@@ -73,6 +73,11 @@ class AzurePlace:
         """The server's address, as ARM addresses it."""
         return f"{self.addresses_path}/{self.address_name(server_id)}"
 
+    @staticmethod
+    def folder_name(server_id: ServerId, world_generation: int) -> str:
+        """The one name that a generation of a world has in the share."""
+        return f"{server_id}-world-{world_generation}"
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:

@@ -5,39 +5,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import msgspec
 from lightkube import KubeConfig
 
-from overworld.domain.errors import EngineRefused, EngineUnavailable
+from overworld.domain.errors import EngineUnavailable
 from overworld.domain.games import Protocol
 from overworld.domain.observed import Launch, Layout, Observed, Phase, Removal, Usage, Want
 from overworld.domain.servers import ServerId
 from overworld.engines.base import Engine, Wake
 from overworld.engines.kube.client import KubeClient, Missing
 from overworld.engines.kube.evacuation import KubeNodes
+from overworld.engines.kube.host_ports import NodeHosts, see_host
 from overworld.engines.kube.launches import LAYOUT
-from overworld.engines.kube.models import Claim, Deployment, Object, Service
-from overworld.engines.kube.names import RENDERED, claim_name
-from overworld.engines.kube.objects import (
-    Manifest,
-    render_claim,
-    render_deployment,
-    render_secret,
-    render_service,
-)
+from overworld.engines.kube.models import Deployment, Service
+from overworld.engines.kube.objects import render_deployment, render_secret, render_service
 from overworld.engines.kube.options import KubeOptions
-from overworld.engines.kube.paths import VOLUMES, Paths
+from overworld.engines.kube.paths import Paths
 from overworld.engines.kube.recorder import ExitRecorder
 from overworld.engines.kube.roster import ask_roster
 from overworld.engines.kube.state import ClusterState
 from overworld.engines.kube.usage import NodeUsage
-from overworld.engines.kube.watch import Cache, WatchTimes
-
-T = TypeVar("T", bound=Object)
+from overworld.engines.kube.watch import WatchTimes
+from overworld.engines.kube.worlds import Worlds
+from overworld.engines.kube.writes import is_as, put, send
 
 GONE_WITHIN_SECONDS = 5.0
 
@@ -62,8 +56,15 @@ class KubeEngine(Engine):
         self._paths = Paths(options.namespace)
         self._client = KubeClient(config)
         self._state = ClusterState(self._client, self._paths, self._on_change)
+        # Whoever only looks at games is told where they are reached by the rows.
+        self._nodes = (
+            None
+            if observe_only
+            else KubeNodes(config, self._client, self._paths, self._state, on_change=self._on_node_change)
+        )
+        self._hosts = NodeHosts()
         self._recorder = None if observe_only else ExitRecorder(self._client, self._paths, self._state)
-        self._nodes = None if observe_only else KubeNodes(config, self._client, self._paths, self._state)
+        self._worlds = Worlds(self._client, self._paths, self._state, options, self._until_gone)
         self._usage = NodeUsage(self._client, options.namespace, options.kubelet_port)
         self._locks: WeakValueDictionary[ServerId, asyncio.Lock] = WeakValueDictionary()
         self._changed = asyncio.Event()
@@ -72,6 +73,9 @@ class KubeEngine(Engine):
     async def start(self, wake: Wake) -> None:
         self._wake = wake
         await self._state.start(self._times)
+        if self._recorder is not None:
+            for server_id in self._state.server_ids():
+                self._recorder.look(server_id)
         if self._nodes is not None:
             await self._nodes.start(self._times)
 
@@ -88,7 +92,11 @@ class KubeEngine(Engine):
         return LAYOUT
 
     def observed(self, server_id: ServerId) -> Observed:
-        return self._state.observed(server_id)
+        observed = self._state.observed(server_id)
+        pod = self._state.objects(server_id).pod()
+        if self._nodes is None or pod is None or not pod.has_host_ports:
+            return observed
+        return replace(observed, way_in=see_host(pod, self._nodes.find(pod.spec.node_name)))
 
     def server_ids(self) -> Iterable[ServerId]:
         return sorted(self._state.server_ids())
@@ -102,7 +110,7 @@ class KubeEngine(Engine):
             if removal.world_generation is None:
                 await self._delete_rest(removal.server_id)
             else:
-                await self._delete_world(removal.server_id, removal.world_generation)
+                await self._worlds.remove(removal)
 
     async def usage(self, server_id: ServerId) -> Usage | None:
         process = self._state.process(server_id)
@@ -135,10 +143,15 @@ class KubeEngine(Engine):
     # --- apply
 
     async def _apply(self, want: Want, launch: Launch) -> None:
+        await self._apply_process(want, launch)
+        # Last: a disk that cannot grow holds up nothing else.
+        await self._worlds.grow(want)
+
+    async def _apply_process(self, want: Want, launch: Launch) -> None:
         if want.address is not None and want.endpoints:
             # Whatever runs: an address is mended under players too.
             service = render_service(want, want.address, self._options)
-            await self._put(self._paths.services, service, self._state.services, Service)
+            await put(self._client, self._paths.services, service, self._state.services, Service)
         process = self._state.process(want.server_id)
         if process is not None and process.phase is not Phase.STOPPED:
             # The next start after a crash is one at which an edit takes effect, so it is not waited for.
@@ -150,14 +163,14 @@ class KubeEngine(Engine):
             return
         if want.world_generation < 1:
             return  # asked only to stop, by somebody who knows no more of it
-        await self._make_world(want)
+        await self._worlds.make(want)
         deployment = render_deployment(want, launch, self._options)
         known = self._state.deployments.find(want.server_id)
-        if known is not None and _is_as(known, deployment) and known.spec.replicas == int(want.running):
+        if known is not None and is_as(known, deployment) and known.spec.replicas == int(want.running):
             return
         # First, so that a pod finds it; whatever made the Deployment differ may be in it.
-        await self._send(self._paths.secrets, render_secret(want, launch))
-        applied = await self._send(self._paths.deployments, deployment)
+        await send(self._client, self._paths.secrets, render_secret(want, launch))
+        applied = await send(self._client, self._paths.deployments, deployment)
         self._state.deployments.remember(msgspec.json.decode(applied, type=Deployment))
 
     async def _stop(self, server_id: ServerId) -> None:
@@ -172,63 +185,7 @@ class KubeEngine(Engine):
             return
         self._state.deployments.remember(msgspec.json.decode(stopped, type=Deployment))
 
-    async def _make_world(self, want: Want) -> None:
-        name = claim_name(want.server_id, want.world_generation)
-        known = self._state.claims.find(name)
-        if known is not None:
-            if known.metadata.deletion_timestamp is None:
-                return
-            raise EngineUnavailable(f"The volume claim {name} is still being removed.")
-        if not want.may_make_world:
-            raise EngineRefused(
-                "WorldMissing",
-                f"The world's volume claim {name} is not in the namespace {self._options.namespace} any more, and "
-                "nothing is started on an empty volume. Its volume was kept (Retain): make the claim again with "
-                "spec.volumeName set to it. The server then starts by itself.",
-            )
-        await self._put(self._paths.claims, render_claim(want, self._options), self._state.claims, Claim)
-
-    async def _put(self, collection: str, manifest: Manifest, cache: Cache[T], kind: type[T]) -> None:
-        """Apply the object unless it is there as rendered."""
-        known = cache.find(manifest["metadata"]["name"])
-        if known is None or not _is_as(known, manifest):
-            cache.remember(msgspec.json.decode(await self._send(collection, manifest), type=kind))
-
-    async def _send(self, collection: str, manifest: Manifest) -> bytes:
-        try:
-            return await self._client.apply(f"{collection}/{manifest['metadata']['name']}", manifest)
-        except Missing as error:
-            raise EngineRefused(
-                "NoNamespace", f"The cluster lacks what servers are put into: {error}. Install Overworld's chart."
-            ) from error
-
     # --- delete
-
-    async def _delete_world(self, server_id: ServerId, generation: int) -> None:
-        name = claim_name(server_id, generation)
-        if self._state.is_active(server_id) and self._generation_in_use(server_id) == generation:
-            raise EngineUnavailable(f"server {server_id} still runs on what is to be removed")
-        claim = self._state.claims.find(name)
-        if claim is None:
-            return
-        if claim.spec.volume_name:
-            # First, or the volume would outlive its claim for good (its class retains it).
-            await self._delete_with_claim(claim.spec.volume_name)
-        await self._client.delete(f"{self._paths.claims}/{name}", uid=claim.metadata.uid)
-        await self._until_gone(lambda: self._state.claims.find(name) is None, f"the volume claim {name}")
-
-    async def _delete_with_claim(self, volume: str) -> None:
-        try:
-            await self._client.merge(f"{VOLUMES}/{volume}", {"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
-        except Missing:
-            return
-
-    def _generation_in_use(self, server_id: ServerId) -> int:
-        objects = self._state.objects(server_id)
-        pod, deployment = objects.pod(), objects.deployment
-        if pod is not None:
-            return pod.metadata.world_generation
-        return deployment.spec.template.metadata.world_generation if deployment is not None else 0
 
     async def _delete_rest(self, server_id: ServerId) -> None:
         if self._state.is_active(server_id):
@@ -263,17 +220,20 @@ class KubeEngine(Engine):
         async with lock:
             yield
 
+    def _on_node_change(self, name: str) -> None:
+        node = self._nodes.find(name) if self._nodes is not None else None
+        if self._hosts.has_changed(name, node):
+            for server_id in self._state.server_ids():
+                pod = self._state.objects(server_id).pod()
+                if pod is not None and pod.has_host_ports and pod.spec.node_name == name:
+                    self._wake(server_id)
+
     def _on_change(self, server_id: ServerId) -> None:
         if not server_id:
             return
-        if self._recorder is not None:
+        # A pod that is listed before its Deployment has nowhere to leave its end yet.
+        if self._recorder is not None and self._state.is_complete:
             self._recorder.look(server_id)
         self._wake(server_id)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-
-def _is_as(known: Object, manifest: dict[str, Any]) -> bool:
-    """Whether the object was applied as it is rendered now."""
-    rendered: str = manifest["metadata"]["annotations"][RENDERED]
-    return known.metadata.annotations.get(RENDERED) == rendered

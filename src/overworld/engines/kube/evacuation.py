@@ -7,6 +7,7 @@ create) in the games' namespace.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -30,9 +31,18 @@ NOWHERE = Place(pod=None, takes_commands=False, runs=False, last_exit=None)
 
 
 class KubeNodes(Nodes):
-    """See ``Nodes``. One per engine."""
+    """See ``Nodes``. One per engine. ``on_change`` is called with the name of each node that changed."""
 
-    def __init__(self, config: KubeConfig, client: KubeClient, paths: Paths, state: ClusterState) -> None:
+    def __init__(
+        self,
+        config: KubeConfig,
+        client: KubeClient,
+        paths: Paths,
+        state: ClusterState,
+        *,
+        on_change: Callable[[str], None] = lambda _name: None,
+    ) -> None:
+        self._tell = on_change
         self._client = client
         self._paths = paths
         self._state = state
@@ -158,8 +168,9 @@ class KubeNodes(Nodes):
             raise EngineUnavailable(f"The node {node.name} was removed in the meantime.") from error
         self._watch.remember(msgspec.json.decode(changed, type=Node))
 
-    def _on_change(self, _name: str) -> None:
+    def _on_change(self, name: str) -> None:
         self._changed.set()
+        self._tell(name)
 
 
 def _heard(node: NodeSeen) -> tuple[object, ...]:

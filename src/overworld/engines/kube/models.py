@@ -108,11 +108,18 @@ class PodStatus(Struct, frozen=True, rename="camel"):
     container_statuses: tuple[ContainerStatus, ...] = ()
 
 
+class ContainerPort(Struct, frozen=True, rename="camel"):
+    """A port, and the node's port that leads to it (0: none)."""
+
+    host_port: int = 0
+
+
 class PodContainer(Struct, frozen=True):
-    """Whether there is a standard input."""
+    """Whether there is a standard input, and how players come in."""
 
     name: str
     stdin: bool = False
+    ports: tuple[ContainerPort, ...] = ()
 
 
 class PodSpec(Struct, frozen=True, rename="camel"):
@@ -143,6 +150,11 @@ class Pod(Object, frozen=True):
         """Whether it is over by somebody's word alone: its kubelet never told how its game ended."""
         game = self.game
         return self.is_over and game is not None and game.state.running is not None
+
+    @property
+    def has_host_ports(self) -> bool:
+        """Whether players come in by ports of its node."""
+        return any(port.host_port for container in self.spec.containers for port in container.ports)
 
     @property
     def is_over(self) -> bool:
@@ -184,16 +196,27 @@ class Deployment(Object, frozen=True):
     status: DeploymentStatus = DeploymentStatus()
 
 
+class ClaimResources(Struct, frozen=True):
+    """How large its volume should be."""
+
+    requests: dict[str, str] = {}
+
+
 class ClaimSpec(Struct, frozen=True, rename="camel"):
     """Which volume it has."""
 
     volume_name: str = ""
+    storage_class_name: str = ""
+    resources: ClaimResources = ClaimResources()
 
 
-class ClaimStatus(Struct, frozen=True):
-    """Whether it has one."""
+class ClaimStatus(Struct, frozen=True, rename="camel"):
+    """Whether it has one, how large it is, and how its growth goes."""
 
     phase: str = ""
+    capacity: dict[str, str] = {}
+    conditions: tuple[Condition, ...] = ()
+    allocated_resource_statuses: dict[str, str] = {}
 
 
 class Claim(Object, frozen=True):

@@ -6,13 +6,12 @@ Names are deterministic, so that applying twice is applying once. Every object c
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from math import ceil
-from typing import Any
 
 from overworld.domain.errors import EngineRefused
 from overworld.domain.observed import Launch, Want, WantedAddress
+from overworld.engines.kube.host_ports import render_port
 from overworld.engines.kube.launches import (
     LAUNCH_FOLDER,
     LAYOUT,
@@ -22,13 +21,13 @@ from overworld.engines.kube.launches import (
     STARTED_PORT,
     render_pod_launch,
 )
+from overworld.engines.kube.manifests import USER, Manifest, stamp
 from overworld.engines.kube.names import (
     CONTAINER,
     EXIT_SEEN,
     FILE_KEY_PREFIX,
     LAUNCH_KEY,
     OCCUPIED,
-    RENDERED,
     RESTARTS,
     SERVER,
     SPEC_HASH,
@@ -38,9 +37,6 @@ from overworld.engines.kube.names import (
 )
 from overworld.engines.kube.options import KubeOptions, ServiceType
 
-Manifest = dict[str, Any]
-
-
 TOLERATIONS = [
     {"key": "workload", "operator": "Equal", "value": "gameserver", "effect": "NoSchedule"},
     # Else Kubernetes ends it after five minutes of its node's silence, which helps nobody (its volume is held all the
@@ -48,9 +44,6 @@ TOLERATIONS = [
     {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"},
     {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"},
 ]
-
-USER = 10000
-"""Whom games run as in their pods, and who owns their worlds."""
 
 KEEPER_MEMORY_MIB = 32
 """What a pod may use beyond its game's memory: the keeper, and what the kernel counts for files."""
@@ -68,33 +61,13 @@ def render_secret(want: Want, launch: Launch) -> Manifest:
     contents = {LAUNCH_KEY: json.dumps(render_pod_launch(want, launch), sort_keys=True)}
     contents |= {FILE_KEY_PREFIX + name: content for name, content in launch.files.items()}
     data = {name: base64.b64encode(content.encode()).decode() for name, content in sorted(contents.items())}
-    return _stamp(
+    return stamp(
         {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": want.server_id, "labels": server_labels(want.server_id)},
             "type": "Opaque",
             "data": data,
-        }
-    )
-
-
-def render_claim(want: Want, options: KubeOptions) -> Manifest:
-    """The volume of one generation of the world: one pod at a time."""
-    generation = str(want.world_generation)
-    return _stamp(
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {
-                "name": claim_name(want.server_id, want.world_generation),
-                "labels": {**server_labels(want.server_id), WORLD_GENERATION: generation},
-            },
-            "spec": {
-                "accessModes": ["ReadWriteOncePod"],
-                "storageClassName": options.storage_class,
-                "resources": {"requests": {"storage": f"{options.world_size_mib}Mi"}},
-            },
         }
     )
 
@@ -126,7 +99,7 @@ def render_service(want: Want, address: WantedAddress, options: KubeOptions) -> 
     if options.service_type is ServiceType.LOAD_BALANCER:
         # Local: games see their players' own addresses, and UDP ports get a health probe (docs of Azure's controller).
         service["spec"] |= {"externalTrafficPolicy": "Local", "allocateLoadBalancerNodePorts": False}
-    return _stamp(service)
+    return stamp(service)
 
 
 def render_deployment(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
@@ -146,7 +119,7 @@ def render_deployment(want: Want, launch: Launch, options: KubeOptions) -> Manif
             "template": {"metadata": _pod_metadata(want), "spec": _pod_spec(want, launch, options)},
         },
     }
-    stamped = _stamp(deployment, render_secret(want, launch))
+    stamped = stamp(deployment, render_secret(want, launch))
     stamped["spec"] = {"replicas": int(want.running), **stamped["spec"]}
     return stamped
 
@@ -196,14 +169,7 @@ def _container(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
             "requests": {"memory": memory, "cpu": f"{options.cpu_request_millis}m"},
             "limits": {"memory": memory},
         },
-        "ports": [
-            {
-                "name": endpoint.name[:15],
-                "containerPort": endpoint.port,
-                "protocol": endpoint.protocol.value.upper(),
-            }
-            for endpoint in want.endpoints
-        ],
+        "ports": [render_port(want, endpoint) for endpoint in want.endpoints],
         "startupProbe": {
             "tcpSocket": {"port": STARTED_PORT},
             "periodSeconds": 1,
@@ -245,11 +211,3 @@ def _volumes(want: Want, launch: Launch) -> list[Manifest]:
         {"name": "run", "emptyDir": {"sizeLimit": "64Mi"}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
     ]
-
-
-def _stamp(manifest: Manifest, *others: Manifest) -> Manifest:
-    """The manifest with a hash of itself, and of others that must go with it."""
-    content = json.dumps([manifest, *others], sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-    metadata = manifest["metadata"]
-    return {**manifest, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), RENDERED: digest}}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from overworld.engines.kube.host_ports import say_forbidden
 from overworld.engines.kube.models import Claim, Deployment, Pod
 
 IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
@@ -37,7 +38,7 @@ def _say_no_pod(deployment: Deployment | None) -> str | None:
         if condition.type == "ReplicaFailure" and condition.status == "True":
             if "exceeded quota" in condition.message:
                 return f"The cluster's quota is used up: stop a server, or raise the quota. {condition.message}"
-            return f"A policy of the cluster forbids it. {condition.message}"
+            return say_forbidden(condition.message) or f"A policy of the cluster forbids it. {condition.message}"
     return None
 
 

@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 from overworld.domain.observed import Phase, ProcessSeen, WayIn
 from overworld.domain.servers import Place
+from overworld.domain.worlds import DiskSeen
 from overworld.engines.kube.exits import Ended, read_end, recall, restarts_of, spec_hash_of
 from overworld.engines.kube.models import Claim, Deployment, Pod, Service
 from overworld.engines.kube.names import RESTARTS, SPEC_HASH
 from overworld.engines.kube.pending import say_pending
+from overworld.engines.kube.volumes import see_disk
 
 _BACK_OFF = re.compile(r"back-off (?:(\d+)m)?(?:(\d+)s)? restarting")
 
@@ -111,6 +113,12 @@ def see_place(objects: ServerObjects, process: ProcessSeen | None) -> Place:
         runs=process is not None and process.phase in {Phase.STARTING, Phase.READY},
         last_exit=process.last_exit if process is not None else None,
     )
+
+
+def see_disks(objects: ServerObjects) -> dict[int, DiskSeen]:
+    """The disks of its worlds, by generation."""
+    living = [claim for claim in objects.claims if claim.metadata.deletion_timestamp is None]
+    return {claim.metadata.world_generation: disk for claim in living if (disk := see_disk(claim)) is not None}
 
 
 def see_node(objects: ServerObjects) -> str | None:

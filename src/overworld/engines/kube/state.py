@@ -12,7 +12,7 @@ from overworld.domain.servers import ServerId
 from overworld.engines.kube.client import KubeClient
 from overworld.engines.kube.models import Claim, Deployment, Object, Pod, Service
 from overworld.engines.kube.paths import Paths
-from overworld.engines.kube.seen import ServerObjects, see_node, see_place, see_process, see_way_in
+from overworld.engines.kube.seen import ServerObjects, see_disks, see_node, see_place, see_process, see_way_in
 from overworld.engines.kube.watch import Cache, ListWatch, WatchTimes
 
 T = TypeVar("T", bound=Object)
@@ -97,6 +97,7 @@ class ClusterState:
             way_in=see_way_in(objects),
             place=see_place(objects, process),
             node=see_node(objects),
+            disks=see_disks(objects),
         )
 
     def _process(self, server_id: ServerId, objects: ServerObjects) -> ProcessSeen | None:

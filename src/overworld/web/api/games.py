@@ -6,6 +6,7 @@ from pydantic import Field
 
 from overworld.domain.errors import NotFound
 from overworld.domain.games import Game, Protocol, VariableKind
+from overworld.domain.worlds import Storage
 from overworld.web.routes import Answer, Call, Reply, Routes
 from overworld.web.wire import Shown
 
@@ -40,6 +41,13 @@ class GameMemory(Shown):
     default_mib: int
 
 
+class GameWorld(Shown):
+    """What a world of it lies on in a cluster, where its owner chooses nothing."""
+
+    storage: Storage = Field(description="A share that the installation does not have becomes a disk.")
+    disk_mib: int | None = Field(description="Size of a disk; null: as the installation is set.")
+
+
 class GameEntry(Shown):
     """One game of the catalogue."""
 
@@ -49,6 +57,7 @@ class GameEntry(Shown):
     ports: list[GamePort]
     variables: list[GameVariable]
     memory: GameMemory
+    world: GameWorld
     accepts_commands: bool = Field(description="Whether its console takes commands.")
 
 
@@ -81,6 +90,7 @@ def show_game(game: Game) -> GameEntry:
             for variable in game.variables
         ],
         memory=GameMemory(minimum_mib=game.memory.minimum_mib, default_mib=game.memory.default_mib),
+        world=GameWorld(storage=game.world.storage, disk_mib=game.world.disk_mib),
         accepts_commands=game.console.accepts_commands,
     )
 

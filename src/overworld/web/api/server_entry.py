@@ -9,8 +9,9 @@ from pydantic import Field
 from overworld.domain.activity import Activity, Presence
 from overworld.domain.conditions import Truth
 from overworld.domain.games import Protocol
-from overworld.domain.servers import Desired
+from overworld.domain.servers import Desired, Network
 from overworld.domain.state import State
+from overworld.domain.worlds import Storage
 from overworld.games.catalogue import Catalogue
 from overworld.games.launch import render_connect
 from overworld.store.server_rows import ServerView
@@ -71,6 +72,9 @@ class ServerEntry(Shown):
     generation: int = Field(description="Grows with every change of what is wanted.")
     observed_generation: int = Field(description="The generation that the controller has looked at.")
     memory_mib: int
+    storage: Storage | None = Field(description="What its world lies on; null where there is no choice (one machine).")
+    disk_mib: int | None = Field(description="Size of its disk; null where nothing limits the size of its world alone.")
+    network: Network | None = Field(description="How players come in; null where there is no choice (one machine).")
     variables: dict[str, str | int | bool]
     endpoints: list[ServerEndpoint]
     connect: str | None = Field(description="How a player gets in; null while there is no address.")
@@ -96,6 +100,9 @@ def show_server(view: ServerView, catalogue: Catalogue) -> ServerEntry:
         generation=server.generation,
         observed_generation=status.observed_generation,
         memory_mib=server.memory_mib,
+        storage=server.storage,
+        disk_mib=server.disk_mib,
+        network=server.network,
         variables=dict(server.variables),
         endpoints=[
             ServerEndpoint(

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from overworld.domain.errors import NotFound
+from overworld.domain.servers import Network
 from overworld.domain.state import State
+from overworld.domain.worlds import MAXIMUM_DISK_MIB, MINIMUM_DISK_MIB, Storage
 from overworld.services import servers as service
 from overworld.store import servers as rows
 from overworld.store.server_lists import ServerFilters, list_servers
@@ -39,6 +41,7 @@ VariableNumber = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER), Whole]
 VariableValue = bool | VariableNumber | VariableText
 ServerName = Annotated[str, Field(min_length=1, max_length=63, pattern=PLAIN_TEXT)]
 MemoryMib = Annotated[int, Field(ge=1, le=service.MAX_MEMORY_MIB), Whole]
+DiskMib = Annotated[int, Field(ge=MINIMUM_DISK_MIB, le=MAXIMUM_DISK_MIB), Whole]
 
 
 class ServerGiven(Given):
@@ -53,16 +56,35 @@ class ServerGiven(Given):
     )
     memory_mib: MemoryMib | None = Field(default=None, description="Null: the game's default.")
     start: bool = Field(default=True, description="Whether it is to run at once.")
+    storage: Storage | None = Field(
+        default=None,
+        strict=False,
+        description="What its world lies on, for good. In a cluster: disk, or share where the installation has file "
+        "shares. Null: what suits the game.",
+    )
+    disk_mib: DiskMib | None = Field(
+        default=None, description="Size of its disk, where it has one of its own. Null: what suits the game."
+    )
+    network: Network | None = Field(
+        default=None,
+        strict=False,
+        description="How players come in, for good. In a cluster: stable (an address of its own) or direct (ports of "
+        "the node that it runs on; the address follows the node). Null: as the installation is set.",
+    )
 
 
 class ServerEdit(Given):
-    """What to change of a server; what is left out (or null) stays. Takes effect at the next start."""
+    """What to change of a server; what is left out (or null) stays. Takes effect at the next start, but a disk grows
+    at once."""
 
     name: ServerName | None = None
     variables: dict[VariableName, VariableValue | None] | None = Field(
         default=None, max_length=100, description="Laid over the present ones; null sets one back to its default."
     )
     memory_mib: MemoryMib | None = None
+    disk_mib: DiskMib | None = Field(default=None, description="A larger size: disks never shrink.")
+    storage: Storage | None = Field(default=None, strict=False, description="Only what it is: it cannot be changed.")
+    network: Network | None = Field(default=None, strict=False, description="Only what it is: it cannot be changed.")
 
 
 class ServerList(Shown):
@@ -144,6 +166,9 @@ def create(call: Call, body: ServerGiven) -> Reply:
         game=body.game,
         variables=body.variables,
         memory_mib=body.memory_mib,
+        storage=body.storage,
+        disk_mib=body.disk_mib,
+        network=body.network,
         start=body.start,
         offer=call.installation.settings.offer,
         now=call.now,
@@ -170,7 +195,7 @@ def show(call: Call, server_id: str) -> Reply:
     takes_if_match=True,
 )
 def edit(call: Call, server_id: str, body: ServerEdit) -> Reply:
-    """Change name, variables or memory."""
+    """Change name, variables or memory, or let its disk grow."""
     catalogue = call.installation.catalogue
     view = service.edit(
         call.tx,
@@ -181,6 +206,9 @@ def edit(call: Call, server_id: str, body: ServerEdit) -> Reply:
         name=body.name,
         variables=body.variables,
         memory_mib=body.memory_mib,
+        disk_mib=body.disk_mib,
+        storage=body.storage,
+        network=body.network,
         now=call.now,
     )
     return Reply(200, show_server(view, catalogue), version=service.version_of(view.server))

@@ -14,10 +14,13 @@ import yaml
 from overworld.domain.errors import EngineRefused
 from overworld.domain.games import Protocol
 from overworld.domain.observed import WantedAddress
-from overworld.domain.servers import Endpoint
+from overworld.domain.servers import Endpoint, Network
+from overworld.domain.worlds import Storage, WantedFolder
+from overworld.engines.kube.manifests import Manifest
 from overworld.engines.kube.names import RENDERED, RESTARTS, SPEC_HASH
-from overworld.engines.kube.objects import Manifest, render_claim, render_deployment, render_secret, render_service
+from overworld.engines.kube.objects import render_deployment, render_secret, render_service
 from overworld.engines.kube.options import KubeOptions, ServiceType
+from overworld.engines.kube.volumes import render_claim, render_volume
 from unit.engines.kube.wants import LAUNCH, WANT
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -34,6 +37,13 @@ LEASED = WantedAddress(
         "service.beta.kubernetes.io/azure-load-balancer-ip-allocation-method": "static",
     },
 )
+DIRECT = replace(WANT, network=Network.DIRECT)
+SHARED = replace(WANT, storage=Storage.SHARE)
+FOLDER = WantedFolder(
+    driver="file.csi.azure.com",
+    attributes={"storageAccount": "gameserversa", "shareName": "overworld", "folderName": "b7k2m9q4t6w8-world-2"},
+    mount_options=("mfsymlinks", "cache=strict", "nosharesock", "actimeo=30", "nobrl"),
+)
 INSIDE = KubeOptions(service_type=ServiceType.CLUSTER_IP)
 
 
@@ -47,7 +57,11 @@ OBJECTS = {
     "deployment-without-commands": render_deployment(
         replace(WANT, running=False, endpoints=()), replace(LAUNCH, accepts_commands=False, files={}), OPTIONS
     ),
+    "deployment-direct": render_deployment(DIRECT, LAUNCH, OPTIONS),
     "claim": render_claim(WANT, OPTIONS),
+    "claim-large": render_claim(replace(WANT, storage=Storage.DISK, disk_mib=16384), OPTIONS),
+    "claim-share": render_claim(SHARED, OPTIONS),
+    "volume-share": render_volume(SHARED, FOLDER, OPTIONS),
     "service-azure": render_service(WANT, LEASED, OPTIONS),
     "service-balancer-of-its-own": render_service(WANT, WantedAddress(), OPTIONS),
     "service-inside": render_service(WANT, WantedAddress(), INSIDE),
@@ -112,6 +126,26 @@ def test_the_secret_holds_launch_and_files() -> None:
         launch["stop"]["grace_seconds"]
         < OBJECTS["deployment"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     )
+
+
+def test_ports_of_the_node_are_in_the_hash() -> None:
+    """Another number is another start."""
+    moved = tuple(replace(endpoint, port=endpoint.port + 1) for endpoint in DIRECT.endpoints)
+    hashes = {hash_of(render_deployment(want, LAUNCH, OPTIONS)) for want in (DIRECT, replace(DIRECT, endpoints=moved))}
+    assert len(hashes | {hash_of(OBJECTS["deployment"])}) == 3
+
+
+def test_a_share_never_goes_with_its_volume() -> None:
+    """Its driver, told to delete a volume, would delete the share with everybody's worlds."""
+    assert OBJECTS["volume-share"]["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+
+
+def test_claim_and_volume_of_a_share_name_each_other() -> None:
+    """Neither can be bound to another, in any namespace."""
+    claim, volume = OBJECTS["claim-share"], OBJECTS["volume-share"]
+    assert claim["spec"]["volumeName"] == volume["metadata"]["name"]
+    reference = volume["spec"]["claimRef"]
+    assert (reference["namespace"], reference["name"]) == (OPTIONS.namespace, claim["metadata"]["name"])
 
 
 def test_a_game_may_not_use_the_keepers_ports() -> None:
