@@ -15,7 +15,7 @@ from cluster.kube_stage import KubeStage
 from contract.test_engine import last_exit, process_of, reaches, started
 from overworld.domain.errors import EngineRefused
 from overworld.domain.games import Protocol
-from overworld.domain.observed import Phase, Removal, Want
+from overworld.domain.observed import Phase, Removal, Want, WantedAddress
 from overworld.domain.servers import Endpoint
 from overworld.engines.base import Engine
 from overworld.engines.kube.engine import KubeEngine
@@ -57,7 +57,7 @@ async def told(engine: Engine, want: Want, text: str) -> None:
 async def test_every_object_is_written_once_and_then_never_again(stage: KubeStage) -> None:
     """An equal world writes nothing, also for an engine that has just begun."""
     engine = await stage.engine()
-    want = stage.want(endpoints=GAME)
+    want = replace(stage.want(endpoints=GAME), address=WantedAddress())
     launch = stage.launch(engine, want, "good")
     before = applies(stage)
     await engine.apply(want, launch)
@@ -71,7 +71,7 @@ async def test_every_object_is_written_once_and_then_never_again(stage: KubeStag
 async def test_stop_and_start_leave_service_claim_and_secret_alone(stage: KubeStage) -> None:
     """Only replicas change: a load balancer takes its time for everything else."""
     engine = await stage.engine()
-    want = stage.want(endpoints=GAME)
+    want = replace(stage.want(endpoints=GAME), address=WantedAddress())
     launch = stage.launch(engine, want, "good")
     await engine.apply(want, launch)
     await reaches(engine, want, Phase.READY)
@@ -235,7 +235,7 @@ async def test_a_player_comes_in_through_the_load_balancer(stage: KubeStage) -> 
     """From the host, at the address that the Service was given; until then the wait is told."""
     stage.options = replace(stage.options, service_type=ServiceType.LOAD_BALANCER)
     engine = await stage.engine()
-    want = stage.want(endpoints=GAME)
+    want = replace(stage.want(endpoints=GAME), address=WantedAddress())
     launch = stage.launch(engine, want, "good")
     launch = replace(launch, arguments=(*launch.arguments, "4000"))
     await engine.apply(want, launch)
