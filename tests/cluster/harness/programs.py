@@ -77,6 +77,8 @@ KWOK = Module(
         )
     },
 )
+HELM = Module("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, duration="2 minutes")
+POLICIES = Module("policies", {"network-policies": "."}, duration="a minute")
 CLUSTER_MODULES = (SMALL, ETCD, KUBE)
 
 
@@ -159,6 +161,6 @@ def _go(module: Module, *arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    for module in (*CLUSTER_MODULES, KWOK):
+    for module in (*CLUSTER_MODULES, KWOK, HELM, POLICIES):
         build(module)
         print(CACHE / f"{module.name}-{fingerprint(module)}")
