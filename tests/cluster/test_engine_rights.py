@@ -74,7 +74,7 @@ async def _live(stage: KubeStage) -> None:
 
 async def _measure(stage: KubeStage, server_id: ServerId) -> None:
     """As the monitor: it watches the same objects and asks the kubelet."""
-    monitor = KubeEngine(stage.accounts.config(MONITOR), stage.options)
+    monitor = KubeEngine(stage.accounts.config(MONITOR), stage.options, observe_only=True)
 
     async def is_measured() -> bool:
         try:
