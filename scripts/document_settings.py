@@ -1,10 +1,13 @@
-"""Write the tables of docs/configuration.md from overworld.settings; with ``--check`` only compare (status 1: differs).
+"""Write overworld.settings into docs/configuration.md and the chart's schema; ``--check`` only compares (1: differs).
 
-``make format`` runs it, and a test checks it: a setting cannot be added without its line in the documentation.
+``make format`` runs it, and a test checks it: a setting cannot be added without its line in the documentation, nor be
+misspelt in the chart's ``settings``.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -16,21 +19,36 @@ from pydantic_core import PydanticUndefined
 
 from overworld.settings import Settings
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "configuration.md"
+CHART = ROOT / "deploy" / "helm" / "overworld"
+SCHEMA = CHART / "values.schema.json"
 BEGIN, END = "<!-- settings: written by make format -->", "<!-- end of settings -->"
 COMPUTED_DEFAULTS = {"data_folder": "`/var/lib/overworld` as root, else `~/.local/share/overworld`"}
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page, or say whether it is up to date."""
-    old = PAGE.read_text(encoding="utf-8")
+    """Write page and schema, or say whether they are up to date."""
+    new = {PAGE: render_page(PAGE.read_text(encoding="utf-8")), SCHEMA: render_schema(SCHEMA.read_text("utf-8"))}
+    if arguments == ["--check"]:
+        return 0 if all(path.read_text(encoding="utf-8") == text for path, text in new.items()) else 1
+    for path, text in new.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+def render_page(old: str) -> str:
+    """The page with its table as it should be."""
     before, _, rest = old.partition(BEGIN)
     _, _, after = rest.partition(END)
-    new = f"{before}{BEGIN}\n{render()}\n{END}{after}"
-    if arguments == ["--check"]:
-        return 0 if new == old else 1
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
+    return f"{before}{BEGIN}\n{render()}\n{END}{after}"
+
+
+def render_schema(old: str) -> str:
+    """The schema with the settings that the chart does not choose itself."""
+    chosen = set(re.findall(r"OVERWORLD_([A-Z_]+)", "".join(map(Path.read_text, CHART.glob("templates/*")))))
+    names = [name for name in Settings.model_fields if name.upper() not in chosen]
+    return re.sub(r'"propertyNames": \{"enum": \[.*?\]\}', f'"propertyNames": {{"enum": {json.dumps(names)}}}', old)
 
 
 def render() -> str:

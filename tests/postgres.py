@@ -44,8 +44,9 @@ def open_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def run_cluster() -> Iterator[str]:
-    """The URL of the superuser's database on a new cluster: unix socket only, nothing ever synced to disk."""
+def run_cluster(address: str | None = None, port: int = 5432) -> Iterator[str]:
+    """The URL of the superuser's database on a new cluster, nothing of which is ever synced to disk: on a unix socket,
+    or with ``address`` also there, for everybody who reaches it."""
     folder = Path(tempfile.mkdtemp(prefix="ow-pg-"))
     user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
     try:
@@ -53,7 +54,8 @@ def run_cluster() -> Iterator[str]:
         _run_as(user, "initdb", "-D", f"{folder}/data", "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync",
                 "--locale=C.UTF-8")  # fmt: skip
         settings = {
-            "listen_addresses": "",
+            "listen_addresses": address or "",
+            "port": str(port),
             "unix_socket_directories": str(folder),
             "fsync": "off",
             "synchronous_commit": "off",
@@ -62,6 +64,9 @@ def run_cluster() -> Iterator[str]:
             "shared_buffers": "64MB",
             "timezone": "Asia/Kathmandu",  # so that nothing relies on the server's own zone being UTC
         }
+        if address is not None:
+            with (folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all 0.0.0.0/0 trust\n")
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -76,7 +81,7 @@ def run_cluster() -> Iterator[str]:
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 - no threads yet; runs after the change of user
             )
         try:
-            url = f"postgresql://{SUPERUSER}@/postgres?host={folder}"
+            url = f"postgresql://{SUPERUSER}@/postgres?host={folder}&port={port}"
             _wait_until_ready(url, process)
             yield url
         finally:

@@ -130,6 +130,27 @@ def db_upgrade() -> None:
     click.echo("The schema is current.")
 
 
+@db.command("admin-token")
+def db_admin_token() -> None:
+    """Print an API token of the account "admin", a new one each time. Who has the database is an admin."""
+    from datetime import UTC, datetime
+
+    settings = _settings(quiet=True)
+    from overworld import wiring
+    from overworld.services.bootstrap import ensure_admin_token
+
+    def issue() -> None:
+        database = wiring.open_database(settings, "db")
+        try:
+            with database.transaction() as tx:
+                token = ensure_admin_token(tx, None, datetime.now(UTC))
+        finally:
+            database.close()
+        click.echo(token)
+
+    _with_postgres(settings, issue)
+
+
 @db.command("status")
 def db_status() -> None:
     """Say where the database is and whether its schema is the one of this version."""

@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     kube_cpu_request_millis: int = Field(
         default=250, ge=1, description="Thousandths of a core that a node must have free for a server. No limit."
     )
+    kube_priority_class: str | None = Field(
+        default=None, description="Priority class of games, above placeholders. Unset: the cluster's default."
+    )
     kube_kubelet_port: int = Field(default=10250, ge=1, le=65535, description="Where nodes serve their metrics.")
     disk_mib: int = Field(
         default=8192, ge=16, description="Size in MiB of a world's volume, for who does not ask for another."

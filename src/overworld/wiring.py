@@ -85,6 +85,7 @@ def open_engine(settings: Settings, *, observe_only: bool = False) -> Engine:
             service_type=ServiceType(settings.kube_service_type),
             cpu_request_millis=settings.kube_cpu_request_millis,
             kubelet_port=settings.kube_kubelet_port,
+            priority_class=settings.kube_priority_class,
         )
         return KubeEngine(read_kubeconfig(settings.kubeconfig), options, observe_only=observe_only)
     if settings.engine == "memory":

@@ -9,11 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from lightkube import KubeConfig
-
 from cluster.harness.cluster import Cluster
 from cluster.harness.commands import CommandFailed
 from cluster.harness.provisioner import DISK
+from cluster.rights import ALL, WEB, Accounts
 from cluster.scripted_image import NAME, REGISTRY, TAG, write_scripted_image
 from contract.stages import SHORT_GRACE, Stage
 from games.parts import launch_of
@@ -30,12 +29,11 @@ STORAGE_CLASS = "world"
 
 
 class KubeStage(Stage):
-    """Real pods in a namespace of the test's own, under Pod Security *restricted*."""
+    """Real pods in a namespace of the test's own, under Pod Security *restricted*, with the rights of the chart."""
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__()
         self.cluster = cluster
-        self.config = KubeConfig.from_file(cluster.kubeconfig)
         self.namespace = f"games-{self._prefix}"
         self.options = KubeOptions(
             namespace=self.namespace,
@@ -51,6 +49,9 @@ class KubeStage(Stage):
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}})
         wait_until(self._has_account, 20, "the namespace has its service account")
+        self.accounts = Accounts(cluster, self.namespace)
+        self.config = self.accounts.config(ALL)
+        self.web_config = self.accounts.config(WEB)
 
     def create(self, manifest: dict[str, object]) -> None:
         """Make an object of the cluster."""
@@ -76,7 +77,7 @@ class KubeStage(Stage):
         return replace(launch, image=NAME)
 
     def console(self) -> Console:
-        console = KubeConsole(self.config, self.namespace, self.place)
+        console = KubeConsole(self.web_config, self.namespace, self.place)
         self._consoles.append(console)
         return console
 

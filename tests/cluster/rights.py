@@ -1,59 +1,78 @@
-"""The rights that the engine and the console need, as RBAC rules: tests run with these and nothing else."""
+"""Service accounts with the chart's rights and nothing else: what tests run the engine, the monitor and web with."""
 
 from __future__ import annotations
 
 import json
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
 from lightkube import KubeConfig
 
-from cluster.kube_stage import KubeStage
+from cluster.harness.cluster import Cluster
+from cluster.harness.helm import Helm, Manifest
+from cluster.harness.provisioner import DISK
 
-Rule = dict[str, list[str]]
+CONTROLLER, MONITOR, WEB = "controller", "monitor", "web"
+ALL = "all"
+"""The three at once: for who applies, measures and speaks in one process, as `overworld up` and most tests do."""
 
-
-def rule(group: str, resources: str, verbs: str) -> Rule:
-    """One line of a role."""
-    return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
-
-
-CONTROLLER = [
-    rule("apps", "deployments", "list watch create patch delete"),
-    rule("", "services persistentvolumeclaims", "list watch create patch delete"),
-    rule("", "pods", "list watch patch delete"),
-    rule("", "secrets", "create patch delete"),
-    rule("", "pods/attach", "get create"),  # players are warned before their server moves
-]
-"""In the games' namespace."""
-
-CONTROLLER_OF_CLUSTER = [
-    rule("", "persistentvolumes", "create patch delete"),  # of folders in shares; the policy of a purged disk
-    rule("", "nodes/metrics", "get"),  # usage, from the kubelets
-    rule("", "nodes", "get list watch patch"),  # who is silent or to be emptied, the mark of the lost, addresses
-]
-"""In the whole cluster."""
-
-CONSOLE = [rule("", "pods/log", "get"), rule("", "pods/attach", "get create")]
-"""Of web, in the games' namespace."""
+_HERE = "a-namespace"
 
 
-def sign_in(stage: KubeStage, name: str, rules: list[Rule], rules_of_cluster: list[Rule] | None = None) -> KubeConfig:
-    """A kubeconfig of a new service account with these rights."""
-    account = {"kind": "ServiceAccount", "name": name, "namespace": stage.namespace}
-    _create(stage, "v1", "ServiceAccount", name, {})
-    for kind, given in (("Role", rules), ("ClusterRole", rules_of_cluster or [])):
-        full_name = name if kind == "Role" else f"{stage.namespace}-{name}"
-        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": full_name}
-        _create(stage, "rbac.authorization.k8s.io/v1", kind, full_name, {"rules": given})
-        binding = {"roleRef": reference, "subjects": [account]}
-        _create(stage, "rbac.authorization.k8s.io/v1", f"{kind}Binding", full_name, binding)
-    content: dict[str, Any] = yaml.safe_load(stage.cluster.kubeconfig.read_text())
-    content["users"][0]["user"] = {"token": stage.kubectl("create", "token", name).strip()}
-    return KubeConfig.from_dict(content)
+class Accounts:
+    """The chart's service accounts, in a namespace that is Overworld's own and the games' at once."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        text = json.dumps(_rendered()).replace(_HERE, namespace)
+        cluster.kubectl("create", "--filename=-", stdin=text)
+
+    def config(self, role: str) -> KubeConfig:
+        """A kubeconfig of that role."""
+        return KubeConfig.from_dict(self._kubeconfig(role))
+
+    def write(self, role: str, path: Path) -> Path:
+        """The same as a file; its path."""
+        path.write_text(yaml.safe_dump(self._kubeconfig(role)))
+        return path
+
+    def _kubeconfig(self, role: str) -> dict[str, Any]:
+        account = f"{self._namespace}-{role}"
+        ask = ("--namespace", self._namespace, "create", "token", account, "--duration=6h")
+        content: dict[str, Any] = yaml.safe_load(self._cluster.kubeconfig.read_text())
+        content["users"][0]["user"] = {"token": self._cluster.kubectl(*ask).strip()}
+        return content
 
 
-def _create(stage: KubeStage, version: str, kind: str, name: str, content: dict[str, Any]) -> None:
-    metadata = {"name": name} if kind.startswith("Cluster") else {"name": name, "namespace": stage.namespace}
-    manifest = {"apiVersion": version, "kind": kind, "metadata": metadata, **content}
-    stage.cluster.kubectl("create", "--filename=-", stdin=json.dumps(manifest))
+def granted(role: str) -> set[tuple[str, str, str]]:
+    """API group, resource and verb of everything that the chart lets a role do."""
+    mine = [one for one in _rendered()["items"] if one["metadata"]["name"] == f"{_HERE}-{role}" and "rules" in one]
+    return {
+        (group, resource, verb)
+        for one in mine
+        for rule in one["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+@cache
+def _rendered() -> Manifest:
+    """Accounts, roles and bindings of the chart as one list, and an account that has all of the roles."""
+    values = {
+        "fullnameOverride": _HERE,
+        "games": {"namespace": _HERE},
+        "storage": {"disk": {"provisioner": DISK}},
+    }
+    found = Helm().template("tests", _HERE, values, "accounts", "rights")
+    name = f"{_HERE}-{ALL}"
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": _HERE}
+    for one in found:
+        if one["kind"].endswith("Binding"):
+            one["subjects"].append(subject)
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": _HERE}}
+    return {"apiVersion": "v1", "kind": "List", "items": [account, *found]}

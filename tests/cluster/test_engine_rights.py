@@ -1,4 +1,4 @@
-"""With the least rights: each that is listed is needed, and nothing more is."""
+"""With the chart's rights: each that is listed is needed, and nothing more is."""
 
 from __future__ import annotations
 
@@ -7,34 +7,62 @@ from dataclasses import replace
 
 import pytest
 
+from cluster.harness.audit import asked
 from cluster.kube_stage import KubeStage
-from cluster.rights import CONSOLE, CONTROLLER, CONTROLLER_OF_CLUSTER, sign_in
+from cluster.rights import CONTROLLER, MONITOR, WEB, granted
 from contract.test_console import lines_are
 from contract.test_engine import last_exit, reaches, started
 from overworld.domain.errors import Conflict, EngineError, Unavailable
 from overworld.domain.games import Protocol
-from overworld.domain.observed import Phase, Removal
-from overworld.domain.servers import Endpoint
+from overworld.domain.observed import Phase, Removal, WantedAddress
+from overworld.domain.servers import Endpoint, ServerId
 from overworld.engines.kube.console import KubeConsole
+from overworld.engines.kube.engine import KubeEngine
 from waiting import eventually
 
+Right = tuple[str, str, str]
 
-async def test_the_whole_life_of_a_server_needs_no_more_than_the_controllers_rights(stage: KubeStage) -> None:
-    """Made, run, measured, stopped, purged."""
-    stage.config = sign_in(stage, "controller", CONTROLLER, CONTROLLER_OF_CLUSTER)
+ELSEWHERE: dict[str, set[Right]] = {
+    CONTROLLER: {
+        # nodes and drain
+        *(("", "nodes", verb) for verb in ("get", "list", "watch", "patch")),
+        *(("", "pods/attach", verb) for verb in ("get", "create")),
+        # shares
+        *(("", "persistentvolumes", verb) for verb in ("create", "delete")),
+    },
+    MONITOR: set(),
+    WEB: set(),
+}
+"""What parts need that have tests of their own, not the life of one server on a disk."""
+
+
+async def test_the_life_of_a_server_needs_each_right_of_the_chart_and_no_other(stage: KubeStage) -> None:
+    """Made, run, watched, measured, spoken to, ended by its node, stopped, purged: by controller, monitor and web, each
+    as itself. Nothing was asked of the API server that is not granted, and nothing granted that was not asked for."""
+    await _live(stage)
+    seen = asked(stage.cluster.control_plane.audit_log)
+    for role in (CONTROLLER, MONITOR, WEB):
+        account = f"{stage.namespace}:{stage.namespace}-{role}"
+        used = {(one.group, one.resource, one.verb) for one in seen if one.account == account}
+        assert used - granted(role) == set(), f"{role} lacks these"
+        assert granted(role) - used - ELSEWHERE[role] == set(), f"{role} does not need these"
+
+
+async def _live(stage: KubeStage) -> None:
+    stage.config = stage.accounts.config(CONTROLLER)
     engine = await stage.engine()
-    want = stage.want(endpoints=(Endpoint("game", Protocol.TCP, "", 4000),))
+    want = replace(stage.want(endpoints=(Endpoint("game", Protocol.TCP, "", 4000),)), address=WantedAddress())
     launch = stage.launch(engine, want, "good")
     await engine.apply(want, launch)
     await reaches(engine, want, Phase.READY)
-
-    async def is_measured() -> bool:
-        try:
-            return await engine.usage(want.server_id) is not None
-        except EngineError:
-            return False
-
-    await eventually(is_measured, 30, "the node has measured it")
+    console = stage.console()
+    console.send(want.server_id, "write 3")
+    await lines_are(console, want.server_id, 3)
+    await _measure(stage, want.server_id)
+    pod = stage.kubectl("get", "pods", "--output=name").strip()
+    stage.kubectl("patch", pod, "--type=merge", '--patch={"spec":{"activeDeadlineSeconds":1}}')
+    await eventually(lambda: pod not in stage.kubectl("get", "pods", "--output=name"), 30, "the ended pod is let go")
+    await reaches(engine, want, Phase.READY)
     await engine.apply(replace(want, running=False), launch)
     await reaches(engine, want, Phase.STOPPED)
     assert last_exit(engine, want).save_seen
@@ -44,21 +72,28 @@ async def test_the_whole_life_of_a_server_needs_no_more_than_the_controllers_rig
     assert not engine.observed(want.server_id).exists
 
 
-async def test_the_console_needs_logs_and_attach_alone(stage: KubeStage) -> None:
-    """What a thief of web's token could do in the cluster."""
-    engine = await stage.engine()
-    want, _ = await started(stage, engine)
-    stage.config = sign_in(stage, "web", CONSOLE)
-    console = stage.console()
-    console.send(want.server_id, "write 3")
-    await lines_are(console, want.server_id, 3)
+async def _measure(stage: KubeStage, server_id: ServerId) -> None:
+    """As the monitor: it watches the same objects and asks the kubelet."""
+    monitor = KubeEngine(stage.accounts.config(MONITOR), stage.options, observe_only=True)
+
+    async def is_measured() -> bool:
+        try:
+            return await monitor.usage(server_id) is not None
+        except EngineError:
+            return False
+
+    try:
+        await monitor.start(lambda _: None)
+        await eventually(is_measured, 30, "the node has measured it")
+    finally:
+        await monitor.close()
 
 
 async def test_without_a_right_the_console_says_so(stage: KubeStage) -> None:
     """And neither shows an empty console nor claims that the game does not run."""
     engine = await stage.engine()
     want, _ = await started(stage, engine)
-    stage.config = sign_in(stage, "nobody", [])
+    stage.web_config = stage.accounts.config(MONITOR)
     console = stage.console()
     with pytest.raises(Unavailable, match="forbidden"):
         console.lines(want.server_id, after=None, limit=10)
@@ -112,7 +147,7 @@ async def test_a_command_in_the_moment_of_a_stop_is_a_conflict(stage: KubeStage)
     place = stage.place(want.server_id)
     await engine.apply(replace(want, running=False), launch)
     await reaches(engine, want, Phase.STOPPED)
-    console = KubeConsole(stage.config, stage.namespace, lambda _: place)
+    console = KubeConsole(stage.web_config, stage.namespace, lambda _: place)
     with pytest.raises(Conflict):
         console.send(want.server_id, "write 3")
     console.close()

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from lightkube import KubeConfig
 
 from cluster.kube_stage import KubeStage
 from contract.test_engine import last_exit, process_of, reaches, started
@@ -209,8 +210,9 @@ async def test_a_quota_that_is_used_up_is_told(stage: KubeStage) -> None:
 
 
 async def test_a_namespace_that_is_not_there_is_refused_with_what_to_do(stage: KubeStage) -> None:
-    """Before the chart was installed."""
-    engine = KubeEngine(stage.config, replace(stage.options, namespace="nowhere"))
+    """Before the chart was installed, by who may look into every namespace."""
+    admin = KubeConfig.from_file(stage.cluster.kubeconfig)
+    engine = KubeEngine(admin, replace(stage.options, namespace="nowhere"))
     await engine.start(lambda _: None)
     want = stage.want()
     with pytest.raises(EngineRefused, match="chart"):

@@ -1,4 +1,5 @@
-"""The whole product on a real cluster with Azure's balancer: ``overworld up`` with engine=kube, asked by its API."""
+"""The whole product on a real cluster with Azure's balancer: ``overworld up`` with engine=kube and the
+chart's rights, asked by its API."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ import pytest
 from cluster.harness.cluster import Cluster
 from cluster.harness.names import RUN_FOLDER
 from cluster.kube_stage import STORAGE_CLASS
+from cluster.rights import ALL, Accounts
 from cluster.scripted_image import CATALOGUE, REGISTRY, TAG
 from installation import Installation, folder_for_everybody, json_of
 from overworld.engines.kube.objects import KEEPER_MEMORY_MIB
@@ -30,6 +32,7 @@ def installation(prepared: Cluster) -> Iterator[Installation]:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
     prepared.kubectl("apply", "--filename=-", stdin=json.dumps(namespace))
+    accounts = Accounts(prepared, NAMESPACE)
     azure = {name.removeprefix("OVERWORLD_").lower(): value for name, value in prepared.azure.settings().items()}
     azure["azure_resource_group"] = prepared.cloud.own_group
     with (
@@ -37,7 +40,7 @@ def installation(prepared: Cluster) -> Iterator[Installation]:
         Installation(
             folder / "data",
             engine="kube",
-            kubeconfig=str(prepared.kubeconfig),
+            kubeconfig=str(accounts.write(ALL, folder / "kubeconfig")),
             kube_registry=REGISTRY,
             kube_image_tag=TAG,
             kube_disk_class=STORAGE_CLASS,

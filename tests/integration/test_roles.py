@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from installation import Installation, folder_for_everybody, json_of
-from overworld.services import bootstrap
+from overworld.domain.accounts import Role
+from overworld.services import bootstrap, tokens
 from overworld.store import schema
 from overworld.store.database import Database
 from waiting import wait_until
@@ -98,3 +99,13 @@ def test_a_role_refuses_a_schema_that_is_not_its_own(empty_database_url: str, tm
     assert ended.returncode == 1
     assert "overworld db upgrade" in ended.stderr
     assert schema.current_revision(empty_database_url) is None
+
+
+def test_who_has_the_database_gets_an_admin_token(database_url: str, database: Database, tmp_path: Path) -> None:
+    """Where no `overworld up` runs, as in a cluster: `overworld db admin-token`, and the token works."""
+    environment = {**os.environ, "OVERWORLD_DATABASE_URL": database_url, "OVERWORLD_DATA_FOLDER": str(tmp_path)}
+    command = [sys.executable, "-m", "overworld", "db", "admin-token"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=True)
+    with database.transaction() as tx:
+        actor, _ = tokens.authenticate(tx, ended.stdout.strip(), datetime.now(UTC))
+    assert actor.role is Role.ADMIN

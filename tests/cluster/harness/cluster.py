@@ -137,6 +137,9 @@ class Cluster:
                 if one is not other and one.machine.is_alive and node in {one, other}:
                     subnet = pod_subnet(int(other.name.removeprefix("node-")))
                     one.machine.run(["ip", "route", "replace", subnet, "via", other.address])
+        # Pods reach the API server, and its answers them.
+        subnet = pod_subnet(int(node.name.removeprefix("node-")))
+        self.control_plane.machine.run(["ip", "route", "replace", subnet, "via", node.address])
 
     def await_nodes(self) -> None:
         """Wait until every node that is on is Ready."""

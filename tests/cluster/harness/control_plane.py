@@ -8,10 +8,12 @@ from pathlib import Path
 
 import httpx
 
+from cluster.harness.audit import POLICY
 from cluster.harness.machines import Machine, write
 from cluster.harness.names import (
     CONTROL_PLANE_ADDRESS,
     KUBERNETES_SERVICE_ADDRESS,
+    LOG_FOLDER,
     SERVICE_RANGE,
 )
 from cluster.harness.pki import Pki
@@ -35,6 +37,7 @@ class ControlPlane:
         self._folder, self._pki, self._programs = folder, pki, programs
         self._node_loss_seconds = node_loss_seconds
         self._client: httpx.Client | None = None
+        self.audit_log = LOG_FOLDER / "audit.log"
 
     def start(self) -> None:
         """Boot the machine and start everything. Raises RuntimeError when a program ends at once."""
@@ -105,8 +108,11 @@ class ControlPlane:
 
     def _apiserver_command(self) -> list[str]:
         pki = self._pki
+        policy = write(self._folder / "audit.yaml", json.dumps(POLICY))
         return [
             self._programs["kube-apiserver"],
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={self.audit_log}",
             f"--etcd-servers={_ETCD}",
             f"--bind-address={CONTROL_PLANE_ADDRESS}",
             f"--advertise-address={CONTROL_PLANE_ADDRESS}",
@@ -119,6 +125,8 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-cluster-ip-range={SERVICE_RANGE}",
             "--authorization-mode=Node,RBAC",
+            # As every real cluster has it: whether pods may is Pod Security's to say.
+            "--allow-privileged=true",
             "--enable-admission-plugins=NodeRestriction",
             f"--kubelet-client-certificate={pki.certificate('kubelet-client')}",
             f"--kubelet-client-key={pki.key('kubelet-client')}",

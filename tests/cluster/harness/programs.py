@@ -78,6 +78,8 @@ KWOK = Module(
     },
 )
 SHARE = Module("share", {"share-driver": "."})
+HELM = Module("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, duration="2 minutes")
+POLICIES = Module("policies", {"network-policies": "."}, duration="a minute")
 CLUSTER_MODULES = (SMALL, ETCD, SHARE, KUBE)
 
 
@@ -160,6 +162,6 @@ def _go(module: Module, *arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    for module in (*CLUSTER_MODULES, KWOK):
+    for module in (*CLUSTER_MODULES, KWOK, HELM, POLICIES):
         build(module)
         print(CACHE / f"{module.name}-{fingerprint(module)}")

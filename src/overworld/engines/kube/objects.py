@@ -138,7 +138,9 @@ def _pod_metadata(want: Want) -> Manifest:
 
 
 def _pod_spec(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
+    priority = {} if options.priority_class is None else {"priorityClassName": options.priority_class}
     return {
+        **priority,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "nodeSelector": {"workload": "gameserver"},

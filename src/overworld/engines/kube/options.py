@@ -20,6 +20,7 @@ class KubeOptions:
     ``namespace`` holds all game servers and nothing else. A game's image is ``registry/<image>:image_tag``.
     ``storage_class`` should keep its volumes (``Retain``). ``cpu_request_millis`` is what the scheduler counts for a
     server; there is no CPU limit. ``kubelet_port`` serves the metrics of a node.
+    ``priority_class`` puts games above the placeholders that keep room for them; None: the cluster's default.
     """
 
     namespace: str = "overworld-games"
@@ -30,3 +31,4 @@ class KubeOptions:
     service_type: ServiceType = ServiceType.LOAD_BALANCER
     cpu_request_millis: int = 250
     kubelet_port: int = 10250
+    priority_class: str | None = None

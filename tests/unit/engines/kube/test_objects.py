@@ -153,3 +153,10 @@ def test_a_game_may_not_use_the_keepers_ports() -> None:
     taken = replace(WANT, endpoints=(Endpoint("game", Protocol.TCP, "", 10472),))
     with pytest.raises(EngineRefused, match="10472"):
         render_deployment(taken, LAUNCH, OPTIONS)
+
+
+def test_games_are_above_placeholders_where_the_operator_has_a_class_for_them() -> None:
+    """Without one, pods have the cluster's default priority."""
+    above = render_deployment(WANT, LAUNCH, replace(OPTIONS, priority_class="overworld-game"))
+    assert above["spec"]["template"]["spec"]["priorityClassName"] == "overworld-game"
+    assert "priorityClassName" not in OBJECTS["deployment"]["spec"]["template"]["spec"]

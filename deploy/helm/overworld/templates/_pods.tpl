@@ -1,0 +1,122 @@
+{{/* Pod Security "restricted" and a little more; the image's own user. */}}
+{{- define "overworld.podSecurity" -}}
+runAsNonRoot: true
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "overworld.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* The database's URL comes from the Secret alone: into no ConfigMap, no manifest, no release record. */}}
+{{- define "overworld.databaseUrl" -}}
+- name: OVERWORLD_DATABASE_URL
+  valueFrom:
+    secretKeyRef: {name: {{ .Values.database.secretName }}, key: {{ .Values.database.secretKey }}}
+{{- end }}
+
+{{- define "overworld.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+The Deployment of a role. Takes a list: the root, the role, its values. What differs between the roles: the ports, the
+probes, and who has an identity at Azure.
+*/}}
+{{- define "overworld.deployment" -}}
+{{- $root := index . 0 -}}
+{{- $role := index . 1 -}}
+{{- $values := index . 2 -}}
+{{- $name := printf "%s-%s" (include "overworld.name" $root) $role -}}
+{{- $isWeb := eq $role "web" -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ $name }}
+  namespace: {{ $root.Release.Namespace }}
+  labels: {{- include "overworld.labels" (list $root $role) | nindent 4 }}
+spec:
+  replicas: {{ $values.replicas }}
+  selector:
+    matchLabels: {{- include "overworld.selector" (list $root $role) | nindent 6 }}
+  strategy:
+    rollingUpdate: {maxSurge: 1, maxUnavailable: 0}
+  template:
+    metadata:
+      labels:
+        {{- include "overworld.labels" (list $root $role) | nindent 8 }}
+        {{- if and (eq $role "controller") (eq $root.Values.cloud "azure") }}
+        azure.workload.identity/use: "true"
+        {{- end }}
+      annotations:
+        # Settings are read once, at the start of a process: new ones need new pods.
+        overworld/settings: {{ include "overworld.settings" $root | sha256sum | trunc 16 | quote }}
+    spec:
+      serviceAccountName: {{ $name }}
+      enableServiceLinks: false
+      {{- include "overworld.pullSecrets" $root | nindent 6 }}
+      securityContext: {{- include "overworld.podSecurity" $root | nindent 8 }}
+      terminationGracePeriodSeconds: 30
+      {{- with $values.nodeSelector }}
+      nodeSelector: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $values.tolerations }}
+      tolerations: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      topologySpreadConstraints:
+        - maxSkew: 1
+          topologyKey: kubernetes.io/hostname
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector:
+            matchLabels: {{- include "overworld.selector" (list $root $role) | nindent 14 }}
+      containers:
+        - name: {{ $role }}
+          image: {{ include "overworld.image" $root }}
+          imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+          args: [{{ $role }}]
+          envFrom:
+            - configMapRef: {name: {{ include "overworld.name" $root }}-settings}
+          env:
+            {{- include "overworld.databaseUrl" $root | nindent 12 }}
+            - {name: HOME, value: /tmp}
+          {{- if $isWeb }}
+          ports:
+            - {name: http, containerPort: 8470}
+          startupProbe:
+            httpGet: {path: /livez, port: http}
+            periodSeconds: 1
+            failureThreshold: 60
+          readinessProbe:
+            httpGet: {path: /readyz, port: http}
+            periodSeconds: 5
+            timeoutSeconds: 3
+          livenessProbe:
+            httpGet: {path: /livez, port: http}
+            periodSeconds: 10
+            timeoutSeconds: 5
+          lifecycle:
+            # So that who still sends requests here has heard that it goes.
+            preStop:
+              sleep: {seconds: 5}
+          {{- else if $root.Values.metrics.enabled }}
+          ports:
+            - {name: metrics, containerPort: {{ $root.Values.metrics.port }}}
+          readinessProbe:
+            tcpSocket: {port: metrics}
+            periodSeconds: 5
+          {{- end }}
+          resources: {{- toYaml $values.resources | nindent 12 }}
+          securityContext: {{- include "overworld.containerSecurity" $root | nindent 12 }}
+          volumeMounts:
+            - {name: tmp, mountPath: /tmp}
+      volumes:
+        - name: tmp
+          emptyDir: {sizeLimit: 256Mi}
+{{- end }}
