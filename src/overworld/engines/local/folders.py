@@ -88,6 +88,12 @@ class Folders:
         with _alone_in(self.run(server_id)):  # two engines at once would move each other's files away
             self._write_files(server_id, user, files)
 
+    def make_world(self, server_id: ServerId, generation: int, user: User | None) -> None:
+        """Make sure that this generation of the world is there, empty if it is new; the server itself is there."""
+        if generation < 1:
+            raise EngineRefused("BadGeneration", f"{generation} is no generation of a world.", retry_after=None)
+        _own_folder(self.world(server_id, generation), 0o700, user)
+
     def _write_files(self, server_id: ServerId, user: User | None, files: Mapping[str, str]) -> None:
         folder = self.config(server_id)
         for name, content in files.items():
