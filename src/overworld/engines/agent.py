@@ -905,7 +905,10 @@ class Unpacked:
 
     def add_hard_link(self, raw: bytes, target: bytes) -> None:
         new_above, new = named(self._new(raw))
-        old_above, old = named(split_path(target))
+        try:
+            old_above, old = named(split_path(target))
+        except Refusal:
+            raise _bad_entry(raw, "is a hard link that leads out of the archive") from None
         with (
             _entry_errors(raw),
             folder_at(self._folder, old_above) as source,
