@@ -96,7 +96,7 @@ def _make_app(settings: Settings) -> Flask:
 
     database = wiring.open_database(settings, "web")
     console = wiring.open_console(settings, database)
-    return create_app(database, console, wiring.load_catalogue(settings), settings)
+    return create_app(database, console, wiring.load_catalogue(settings), settings, wiring.open_worker_link(settings))
 
 
 def _role(name: str, doc: str) -> click.Command:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from overworld.domain.offers import Offer
@@ -159,6 +159,24 @@ class Settings(BaseSettings):
         default=None,
         pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\s]+):[0-9]{1,5}$",
         description="host:port for the metrics of controller and monitor. Unset: not served. (The API has /metrics.)",
+    )
+    worker_listen: str | None = Field(
+        default=None,
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\s]+):[0-9]{1,5}$",
+        description="host:port on which the worker listens for the API. Unset: a socket in the data folder.",
+    )
+    worker_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+$",
+        description="Where the API reaches the worker (http://host:port). Unset: the data folder's socket.",
+    )
+    worker_secret: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="What API and worker both know, 32 characters or more. Unset: the data folder's worker-secret.",
+    )
+    upload_mib: int = Field(
+        default=16384, ge=1, description="The largest file in MiB that can be uploaded into a server's world."
     )
     resync_interval: Duration = Field(
         default=timedelta(minutes=10),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
@@ -13,10 +15,11 @@ from overworld.settings import Settings
 # Imported where they are used: `overworld web` must not pay for the engines, nor the controller for Flask.
 if TYPE_CHECKING:
     from overworld.cloud.base import Cloud
-    from overworld.engines.base import Console, Engine
+    from overworld.engines.base import Console, Engine, WorldAccess
     from overworld.games.catalogue import Catalogue
     from overworld.store.database import Database
     from overworld.store.embedded import EmbeddedPostgres
+    from overworld.web.worker_link import WorkerLink
 
 
 def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
@@ -130,6 +133,50 @@ def open_cloud(settings: Settings) -> Cloud:
         balancer_ports=settings.azure_balancer_ports,
     )
     return AzureCloud(place, sign_in(identity, endpoints), endpoints=endpoints)
+
+
+def worker_key(settings: Settings) -> bytes:
+    """The key of the tickets by which web asks the worker: the setting, else a file of this machine's own, made by
+    whoever needs it first."""
+    if settings.worker_secret is not None:
+        return settings.worker_secret.get_secret_value().encode()
+    from overworld.secret_file import keep_secret
+
+    return keep_secret(settings.data_folder / "worker-secret")
+
+
+def open_worker_link(settings: Settings) -> WorkerLink:
+    """Web's way to the worker. Asks nobody yet."""
+    from overworld.web.worker_link import WorkerLink
+
+    where = settings.worker_url or settings.data_folder / "worker.socket"
+    return WorkerLink(where, worker_key(settings))
+
+
+def open_worlds(settings: Settings) -> WorldAccess | None:
+    """The way to the files of this installation's worlds; None where there is none (yet)."""
+    if settings.engine != "local":
+        return None
+    from overworld.engines.local.agent import LocalWorlds
+
+    return LocalWorlds(settings.data_folder / "servers")
+
+
+@asynccontextmanager
+async def files_server(settings: Settings) -> AsyncIterator[None]:
+    """Answer web about the files of worlds for as long as the block lasts. Raises BadInput for an address that is not
+    this machine's."""
+    worlds = open_worlds(settings)
+    if worlds is None:
+        yield
+        return
+    from overworld.worker.address import listen_in, listen_on
+    from overworld.worker.files_http import FilesServer
+
+    listen = settings.worker_listen
+    listener = listen_in(settings.data_folder) if listen is None else listen_on(listen)
+    async with FilesServer(worlds, worker_key(settings)).serve(listener):
+        yield
 
 
 def open_console(settings: Settings, database: Database) -> Console:

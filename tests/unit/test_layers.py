@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "overworld"
 PURE = {
     "__future__", "abc", "base64", "collections", "contextlib", "copy", "dataclasses", "datetime", "enum", "functools",
-    "hashlib", "heapq", "ipaddress", "itertools", "json", "math", "operator", "re", "string", "types", "typing",
+    "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "string", "types", "typing",
     "unicodedata",
 }  # fmt: skip
 

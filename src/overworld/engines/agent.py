@@ -520,7 +520,10 @@ def number_in(request: dict[str, Any], key: str, default: int, most: int) -> int
 def do_list(root: int, request: dict[str, Any], wire: Wire) -> dict[str, Any]:
     """A page of a folder in the order of names, however many there are."""
     parts = path_in(request)
-    after = read_name(request.get("after") or "")
+    try:
+        after = bytes.fromhex(request.get("after") or "")
+    except (ValueError, TypeError):
+        raise Refusal("bad-request", "after is not where an earlier page ended.") from None
     limit = number_in(request, "limit", 200, PAGE)
     with folder_at(root, parts) as folder:
         with opened(os.open(".", FOLDER_FLAGS, dir_fd=folder)) as own, os.scandir(own) as entries:
@@ -529,7 +532,7 @@ def do_list(root: int, request: dict[str, Any], wire: Wire) -> dict[str, Any]:
         for name in names[:limit]:
             with suppress(FileNotFoundError):
                 wire.say("item", describe(folder, name, look(folder, name)))
-    return {"after": show_name(names[limit - 1]) if limit and len(names) > limit else None}
+    return {"after": names[limit - 1].hex() if limit and len(names) > limit else None}
 
 
 def do_stat(root: int, request: dict[str, Any], _wire: Wire) -> dict[str, Any]:

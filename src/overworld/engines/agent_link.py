@@ -27,6 +27,7 @@ _ERRORS: Mapping[str, type[OverworldError]] = {
     "not-found": NotFound,
     "changed": PreconditionFailed,
     "bad-path": BadInput,
+    "bad-request": BadInput,
     "bad-archive": BadInput,
     "too-large": BadInput,
     "not-text": Conflict,

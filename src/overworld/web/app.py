@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask, Response
 
-from overworld.web.api import accounts, addresses, console, events, games, operations, servers, usage
+from overworld.web.api import accounts, addresses, console, events, files, games, operations, servers, usage
 from overworld.web.dispatch import make_view
 from overworld.web.docs import make_docs
 from overworld.web.health import make_health
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from overworld.games.catalogue import Catalogue
     from overworld.settings import Settings
     from overworld.store.database import Database
+    from overworld.web.worker_link import WorkerLink
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -30,6 +31,7 @@ GROUPS: tuple[Routes, ...] = (
     servers.routes,
     operations.routes,
     console.routes,
+    files.routes,
     events.routes,
     usage.routes,
     accounts.routes,
@@ -37,10 +39,12 @@ GROUPS: tuple[Routes, ...] = (
 )
 
 
-def create_app(database: Database, console: Console, catalogue: Catalogue, settings: Settings) -> Flask:
+def create_app(
+    database: Database, console: Console, catalogue: Catalogue, settings: Settings, worker: WorkerLink
+) -> Flask:
     """The API as a WSGI application. Connects to nothing before the first request; holds no state between requests,
     so any number of processes may serve the same database."""
-    installation = Installation(database, console, catalogue, settings)
+    installation = Installation(database, console, catalogue, settings, worker)
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.merge_slashes = False  # else //x is answered with a redirect, which is HTML and no problem document

@@ -23,11 +23,13 @@ from overworld.domain.accounts import Quota, Role
 from overworld.engines.base import Line
 from overworld.engines.memory import MemoryConsole, MemoryEngine, MemoryWorld
 from overworld.games.catalogue import Catalogue
+from overworld.secret_file import keep_secret
 from overworld.services import bootstrap, tokens
 from overworld.settings import Settings
 from overworld.store.accounts import create_account
 from overworld.store.database import Database
 from overworld.web.app import create_app
+from overworld.web.worker_link import WorkerLink
 from waiting import PAUSE_SECONDS
 
 Run = Callable[..., Result]
@@ -66,7 +68,8 @@ def overworld(database: Database, tmp_path: Path, logs_aside: None) -> Iterator[
     """The API and its controller, ended with the test."""
     settings = Settings(data_folder=tmp_path / "data")
     world = MemoryWorld()
-    app = create_app(database, PatientConsole(world), Catalogue.load(), settings)
+    worker = WorkerLink(settings.data_folder / "worker.socket", keep_secret(settings.data_folder / "worker-secret"))
+    app = create_app(database, PatientConsole(world), Catalogue.load(), settings, worker)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     controlling = _Controller(database, world, settings)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from integration.web.clients import Client
+from overworld.store.database import Database
+from worlds.serving import make_world
 
 API = "/api/v1"
 
@@ -17,14 +20,16 @@ API = "/api/v1"
 @dataclass(frozen=True)
 class Row:
     """The status that each gets who asks for something of Anna's: nobody (no token), Anna, Ben (another tenant) and
-    an admin. ``deleted``: her server is deleted before."""
+    an admin. ``deleted``: her server is deleted before. ``files``: it has a world, with a file in it."""
 
     nobody: int
     anna: int
     ben: int
     admin: int
     body: Mapping[str, Any] | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
     deleted: bool = False
+    files: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -63,6 +68,15 @@ TABLE: Mapping[tuple[str, str], Row] = {
     ("GET", f"{API}/servers/<server_id>/console"): own(),
     ("POST", f"{API}/servers/<server_id>/console"): own(409, body={"command": "list"}),  # it does not run
     ("GET", f"{API}/servers/<server_id>/logs"): own(),
+    ("GET", f"{API}/servers/<server_id>/files"): own(files=True),
+    ("DELETE", f"{API}/servers/<server_id>/files"): own(204, files=True, query={"path": "file"}),
+    ("GET", f"{API}/servers/<server_id>/files/entry"): own(files=True, query={"path": "file"}),
+    ("GET", f"{API}/servers/<server_id>/files/text"): own(files=True, query={"path": "file"}),
+    ("PUT", f"{API}/servers/<server_id>/files/text"): own(files=True, query={"path": "file"}),
+    ("GET", f"{API}/servers/<server_id>/files/content"): own(files=True, query={"path": "file"}),
+    ("PUT", f"{API}/servers/<server_id>/files/content"): own(files=True, query={"path": "file"}),
+    ("POST", f"{API}/servers/<server_id>/files/folders"): own(201, files=True, body={"path": "new"}),
+    ("POST", f"{API}/servers/<server_id>/files/rename"): own(files=True, body={"path": "file", "to": "new"}),
     ("GET", f"{API}/servers/<server_id>/events"): own(),
     ("GET", f"{API}/servers/<server_id>/activity"): own(),
     ("GET", f"{API}/operations"): each(),
@@ -99,13 +113,18 @@ def test_every_route_has_a_row(app: Flask) -> None:
 
 
 @pytest.mark.parametrize(("method", "rule"), list(TABLE))
-def test_access(method: str, rule: str, nobody: Client, anna: Client, ben: Client, admin: Client) -> None:
+def test_access(
+    method: str, rule: str, nobody: Client, anna: Client, ben: Client, admin: Client, database: Database, files: Path
+) -> None:
     """Each gets what the table says, for a thing of Anna's that is made anew before each try."""
     row = TABLE[method, rule]
     seen = {}
     for who, client in (("nobody", nobody), ("ben", ben), ("anna", anna), ("admin", admin)):
-        path = _fill(rule, _things_of(anna, who, deleted=row.deleted))
-        answer = client.ask(method, f"/{path}", json=row.body, headers=row.headers)
+        things = _things_of(anna, who, deleted=row.deleted)
+        if row.files:
+            (make_world(database, files, things["server_id"]) / "file").write_text("hers")
+        path = _fill(rule, things)
+        answer = client.ask(method, f"/{path}", json=row.body, query_string=row.query, headers=row.headers)
         seen[who] = answer.status_code
         if answer.status_code >= 400:
             assert answer.mimetype == "application/problem+json"

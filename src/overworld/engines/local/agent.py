@@ -127,14 +127,15 @@ async def _feed(process: Process, request: Mapping[str, Any], body: AsyncIterato
 
 async def _end(process: Process) -> None:
     """Ended and reaped. One that still works is asked first, so that it removes what it had begun."""
-    if process.returncode is not None:
-        return
-    with suppress(ProcessLookupError):
-        process.terminate()
     try:
-        async with asyncio.timeout(1.0):
-            await process.wait()
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            async with asyncio.timeout(1.0):
+                await process.wait()
     except TimeoutError:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+    finally:
+        process._transport.close()  # type: ignore[attr-defined]  # else its pipes stay until they are collected
