@@ -39,9 +39,11 @@ def test_the_domain_reads_nothing_of_the_world(file: Path) -> None:
     assert foreign == set()
 
 
-def test_the_keeper_stands_alone() -> None:
-    """The keeper is one file of the standard library, since it runs where nothing else of Overworld is installed."""
-    modules = imported_modules(SOURCE / "engines" / "keeper.py")
+@pytest.mark.parametrize("name", ["keeper", "agent"])
+def test_what_images_carry_stands_alone(name: str) -> None:
+    """Keeper and agent are one file of the standard library each, since they run where nothing else of Overworld is
+    installed."""
+    modules = imported_modules(SOURCE / "engines" / f"{name}.py")
     assert {name for name in modules if name.split(".")[0] not in sys.stdlib_module_names} == set()
 
 

@@ -64,6 +64,11 @@ def make_world(database: Database, data: Path, server_id: str, *, running: bool 
         status = Status(observed_generation=1, conditions=(ready,), endpoints=(), world_seen=1)
         write_statuses(tx, held.epoch, [StatusWrite(server_id, status, state)], now)
         lease.release(tx, held)
+    return make_folder(data, server_id)
+
+
+def make_folder(data: Path, server_id: str) -> Path:
+    """A world's folder, of a user of its own where there are such."""
     folders = Folders(data / "servers")
     folders.prepare(server_id, 1, Users(data / "servers").of(secrets.randbelow(10**8)), {})
     return folders.world(server_id, 1)

@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "wait": LazyCommand("wait:wait", "Wait for an operation, or for a server to reach a state."),
     "logs": LazyCommand("console:logs", "Show what a server printed."),
     "console": LazyCommand("console:console", "Watch a server's console and send it commands."),
+    "files": LazyCommand("files:files", "Look after the files of a server's world."),
     "games": LazyCommand("games:games", "List the games, or show one with its variables."),
     "events": LazyCommand("events:events", "Show what happened, to one server or to all."),
     "operations": LazyCommand("operations:operations", "List what was asked for and how it ended."),

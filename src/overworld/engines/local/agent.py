@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ T = TypeVar("T")
 # Imported rather than run as a script, so that its compiled form is used; its folder comes last in the path.
 _BOOT = "import sys; sys.path.append(sys.argv.pop(1).removesuffix('/agent.py')); import agent; agent.main()"
 _ENVIRONMENT = {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
+GRACE_SECONDS = 2.0
 _LATE_SECONDS = 5.0
 """The agent ends itself when its time is over; one that hangs in the kernel is left behind after this long."""
 
@@ -63,7 +64,7 @@ class LocalWorlds(WorldAccess):
                     yield part
         finally:
             feeding.cancel()
-            await _end(process)
+            await _see_through(_end(process))
             with suppress(BaseException):  # what it raised is in the answer: a body that failed is cut off
                 await feeding
 
@@ -125,17 +126,31 @@ async def _feed(process: Process, request: Mapping[str, Any], body: AsyncIterato
         process.stdin.close()
 
 
+async def _see_through(work: Coroutine[Any, Any, None]) -> None:
+    """The work done, though its caller is cancelled meanwhile (CancelledError comes when it is done): a process that
+    nobody waits for would stay as a zombie."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
 async def _end(process: Process) -> None:
     """Ended and reaped. One that still works is asked first, so that it removes what it had begun."""
-    try:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.terminate()
-            async with asyncio.timeout(1.0):
-                await process.wait()
-    except TimeoutError:
+    transport: asyncio.SubprocessTransport = process._transport  # type: ignore[attr-defined]
+    if process.returncode is None:
         with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-    finally:
-        process._transport.close()  # type: ignore[attr-defined]  # else its pipes stay until they are collected
+            process.terminate()
+        # Python 3.11 tells of an end only when all pipes have ended, and one that nobody reads any more does not.
+        for number in (0, 1):
+            if (pipe := transport.get_pipe_transport(number)) is not None:
+                pipe.close()
+        # Not by asyncio.timeout, which in a task that is being cancelled would pass for another cancellation.
+        waiting = asyncio.ensure_future(process.wait())
+        if not (await asyncio.wait([waiting], timeout=GRACE_SECONDS))[0]:
+            with suppress(ProcessLookupError):
+                process.kill()
+        await waiting
+    transport.close()  # else its pipes stay until they are collected
