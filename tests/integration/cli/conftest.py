@@ -37,11 +37,12 @@ Run = Callable[..., Result]
 
 @dataclass(frozen=True)
 class Overworld:
-    """A running Overworld and the tokens of its admin and of a user with a quota of two servers."""
+    """A running Overworld, the tokens of its admin and of a user with a quota of two servers, and its data folder."""
 
     url: str
     admin: str
     user: str
+    data: Path
 
 
 class PatientConsole(MemoryConsole):
@@ -81,7 +82,7 @@ def overworld(database: Database, tmp_path: Path, logs_aside: None) -> Iterator[
     serving.start()
     controlling.start()
     try:
-        yield Overworld(f"http://127.0.0.1:{server.server_port}", admin, user)
+        yield Overworld(f"http://127.0.0.1:{server.server_port}", admin, user, settings.data_folder)
     finally:
         controlling.stop()
         server.shutdown()
