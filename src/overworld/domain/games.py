@@ -140,10 +140,14 @@ class Roster:
 
 @dataclass(frozen=True, slots=True)
 class WorldLayout:
-    """What of the world folder is worth saving: glob patterns relative to it (empty ``include`` means all)."""
+    """What of the world folder is worth saving: glob patterns relative to it (empty ``include`` means all). ``markers``
+    are names of files by which a world that somebody brings is known; ``home`` (template) is the folder below the world
+    folder in which the game looks for them."""
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)

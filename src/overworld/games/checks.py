@@ -79,6 +79,19 @@ def _faults_of_templates(game: Game) -> Iterator[Fault]:
     for at, template in _templates(game):
         yield from _faults_of_template(at, template, allowed)
     yield from _faults_of_template("connect", game.connect, connect_names(game))
+    yield from _faults_of_home(game)
+
+
+def _faults_of_home(game: Game) -> Iterator[Fault]:
+    home, at = game.world.home, "world.home"
+    variables = {f"variables.{variable.name}": variable for variable in game.variables}
+    yield from _faults_of_template(at, home, frozenset(variables))
+    if home.startswith("/") or ".." in PurePosixPath(home).parts:
+        yield at, "must be a folder below the world, as a relative path."
+    if any(f"{{{{{name}}}}}" in home and variable.kind is VariableKind.STRING for name, variable in variables.items()):
+        yield at, "may use no variable that is free text: it could lead elsewhere."
+    if home and not game.world.markers:
+        yield at, "belongs to the markers; there are none."
 
 
 def _faults_of_template(at: str, template: str, allowed: frozenset[str]) -> Iterator[Fault]:

@@ -57,7 +57,9 @@ def to_game(slug: str, file: GameFile) -> Game:
         console=Console(file.console.accepts_commands, file.console.log_file),
         query=Query(file.query.protocol, file.query.port) if file.query else None,
         roster=Roster(file.roster.joins, file.roster.leaves) if file.roster else None,
-        world=WorldLayout(tuple(file.world.include), tuple(file.world.exclude)),
+        world=WorldLayout(
+            tuple(file.world.include), tuple(file.world.exclude), tuple(file.world.markers), file.world.home
+        ),
         memory=Memory(file.memory.minimum_mib, file.memory.default_mib),
         connect=file.connect,
     )

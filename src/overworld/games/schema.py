@@ -158,6 +158,15 @@ class WorldPart(_Part):
 
     include: list[NonEmpty] = Field(default_factory=list, description="Glob patterns below the world; none: all.")
     exclude: list[NonEmpty] = Field(default_factory=list, description="Glob patterns that are not saved.")
+    markers: list[FileName] = Field(
+        default_factory=list,
+        max_length=10,
+        description="Names of files: a folder that holds one of them is a world of this game. None: none is taken in.",
+    )
+    home: Template = Field(
+        default="",
+        description="The folder below {{world}} that holds them; a template that may use {{variables.NAME}}.",
+    )
 
 
 class MemoryPart(_Part):
