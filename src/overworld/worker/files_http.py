@@ -59,6 +59,7 @@ class FilesServer:
             for task in list(self._open):
                 task.cancel()
             await asyncio.gather(*self._open, return_exceptions=True)
+            await asyncio.sleep(0)  # connections that were closed a moment ago are let go in the loop's next round
             with suppress(OSError):
                 await server.wait_closed()
 

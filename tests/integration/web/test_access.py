@@ -129,6 +129,7 @@ def test_access(
         if answer.status_code >= 400:
             assert answer.mimetype == "application/problem+json"
             assert answer.get_json()["type"].startswith("/docs/problems/")
+        answer.close()  # a download goes on until somebody closes it
     assert seen == {"nobody": row.nobody, "ben": row.ben, "anna": row.anna, "admin": row.admin}
 
 
