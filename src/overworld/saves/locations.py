@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,8 @@ from overworld.domain.servers import ServerId
 from overworld.saves.base import Repository
 
 _FORM = "it must be local:/folder or s3:endpoint/bucket/prefix, for example s3:s3.eu-central-003.backblazeb2.com/saves"
-_PLAIN = ("http://127.0.0.1", "http://localhost", "http://[::1]")
+_PLAIN = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
+_REGION = re.compile(r"s3\.([a-z0-9-]+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,10 @@ def parse_location(text: str, *, key_id: str = "", secret: str = "", region: str
     endpoint = f"{scheme}://{host}"
     if not host or not bucket or "@" in host:
         raise BadInput(f"{text!r} is no place for saves: {_FORM}.")
-    if scheme != "https" and endpoint.rpartition(":")[0] not in _PLAIN and endpoint not in _PLAIN:
+    if scheme != "https" and not _PLAIN.fullmatch(endpoint):
         raise BadInput(f"{text!r} would send keys over the network unencrypted: the endpoint must be https.")
+    if not region and (named := _REGION.match(host)):  # otherwise restic asks the store for it, each time
+        region = named[1]
     if not key_id or not secret:
         raise BadInput("A save store behind S3 needs a key: its id and its secret.")
     return StoreLocation(endpoint=endpoint, bucket=bucket, prefix=prefix, key_id=key_id, secret=secret, region=region)
