@@ -14,7 +14,7 @@ NAMES = st.one_of(
     st.sampled_from(
         ["a", "region", "r.0.0.mca", "with space", "-dash", "*?[x]", "back\\slash", "$HOME", "new\nline", "ä"]
     ),
-    st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=12),
+    st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12),
     st.sampled_from(["世" * 85, "n" * 255, "e\u0301", ".hidden", "...", "~", "Ünïcödé 🎮"]),
 ).filter(lambda name: name not in {".", ".."} and len(name.encode()) <= 255)
 TIMES = st.integers(min_value=0, max_value=4_000_000_000_000_000_000)  # nanoseconds: 1970 to 2096
@@ -51,7 +51,9 @@ ENTRIES = st.lists(
 def make_tree(root: Path, entries: list[Entry]) -> None:
     """Make them below ``root`` (made too). What cannot be (a name twice, nothing to link to) is left out."""
     root.mkdir()
-    folders, files, made = [root], [], []
+    folders: list[Path] = [root]
+    files: list[Path] = []
+    made: list[tuple[Path, Entry]] = []
     for entry in entries:
         path = folders[entry.below % len(folders)] / entry.name
         if os.path.lexists(path) or len(os.fsencode(path)) > 3500 or (entry.kind == "hard" and not files):

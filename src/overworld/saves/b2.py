@@ -1,9 +1,10 @@
 """Setting a Backblaze B2 bucket up, so that whoever steals a key of Overworld's cannot destroy what was saved.
 
 Overworld reaches B2 by its S3 API with a key that may list, read and write, but not delete (no ``deleteFiles``). With
-such a key a "delete" only *hides* a file, and an overwrite keeps the version before; the bucket's lifecycle removes what
-is hidden or overwritten after ``history_days``, which is also what makes room after a prune. Nothing but the account's
-master key can remove a version earlier. After a theft ``bring_back`` makes every file what it was at a moment.
+such a key a "delete" only *hides* a file, and an overwrite keeps the version before; the bucket's lifecycle removes
+what is hidden or overwritten after ``history_days``, which is also what makes room after a prune. Nothing but the
+account's master key can remove a version earlier. After a theft ``bring_back`` makes every file what it was at a
+moment.
 
 b2sdk (the extra ``b2``) is imported when a function is called. Blocking; call with ``asyncio.to_thread``. Every
 function raises ``SaveStoreRefused`` for what somebody has to mend and ``SaveStoreUnavailable`` for what passes.
@@ -63,7 +64,7 @@ def prepare_bucket(api: B2Api, name: str, *, history_days: int = 30) -> bool:
     with _errors():
         found = [bucket for bucket in api.list_buckets() if bucket.name == name]
         if not found:
-            api.create_bucket(name, "allPrivate", lifecycle_rules=[rule])  # type: ignore[list-item]
+            api.create_bucket(name, "allPrivate", lifecycle_rules=[rule])
             return True
         (bucket,) = found
         if bucket.type_ != "allPrivate":
@@ -72,7 +73,7 @@ def prepare_bucket(api: B2Api, name: str, *, history_days: int = 30) -> bool:
         if any(_same_rule(each, rule) for each in rules):
             return False
         others = [each for each in rules if each["fileNamePrefix"] != ""]
-        bucket.update(lifecycle_rules=[rule, *others], if_revision_is=bucket.revision)  # type: ignore[list-item]
+        bucket.update(lifecycle_rules=[rule, *others], if_revision_is=bucket.revision)
         return True
 
 
@@ -113,7 +114,8 @@ def bring_back(api: B2Api, bucket_name: str, *, prefix: str, moment: datetime) -
 
 def _versions_by_name(bucket: Bucket, prefix: str) -> Iterator[list[FileVersion]]:
     """All versions of each file, newest first."""
-    name, versions = None, []
+    name: str | None = None
+    versions: list[FileVersion] = []
     for version, _ in bucket.ls(prefix, latest_only=False, recursive=True):
         if version.file_name != name and versions:
             yield versions

@@ -64,7 +64,7 @@ _FULL = re.compile(r"no space left on device|disk quota exceeded|file too large"
 _DAMAGED = re.compile(
     r"ciphertext verification failed|invalid data returned|not found in repository|is damaged|could be damaged"
     r"|repository contains errors|unable to load index|pack \w+ (does not exist|contains)|Fatal: config cannot be"
-    r"|(data|index|snapshot|keys?)/\w+>.*(no such file|key does not exist)|(?=.*(ReadFull|Load)).*no such file",
+    r"|(data|index|keys?)/\w+>.*(no such file|key does not exist)|ReadFull.*no such file",
     re.I | re.S,
 )
 _UNAVAILABLE = re.compile(
@@ -73,7 +73,11 @@ _UNAVAILABLE = re.compile(
     r"|try again|deadline exceeded",
     re.I,
 )
-_NO_SUCH = re.compile(r"no matching ID found|failed to find snapshot|not found in snapshot|no snapshot found", re.I)
+_NO_SUCH = re.compile(
+    r"no matching ID found|not found in snapshot|no snapshot found"
+    r"|snapshot.*(no such file or directory|key does not exist)",
+    re.I,
+)
 _STORES_OWN = re.compile(
     r"\b(Save|Load|Stat|Remove|List)\(|unable to save snapshot|create repository|unable to create lock"
 )

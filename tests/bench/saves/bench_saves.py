@@ -78,9 +78,9 @@ async def measure(folder: Path, s3: S3) -> None:
     newest = (await store.snapshots(repository))[-1].snapshot_id
     rclone("copy", str(world), f":s3:{BUCKET}/plain", s3=s3)
     restores, copies = [], []
+    again = folder / "again"
     for number in range(ROUNDS):
-        again = folder / "again"
-        restores.append((await timed(lambda: store.restore(repository, newest, folder / "again"), s3))[0])
+        restores.append((await timed(lambda: store.restore(repository, newest, again), s3))[0])
         if number == 0:
             assert read_tree(again) == read_tree(world)
         shutil.rmtree(again)

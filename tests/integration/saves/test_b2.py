@@ -73,7 +73,7 @@ def test_a_public_bucket_is_refused(owner: B2Api) -> None:
 def test_rules_of_other_prefixes_stay(owner: B2Api) -> None:
     """Somebody's own lifecycle rule for another part of the bucket is not touched."""
     other = {"fileNamePrefix": "other/", "daysFromHidingToDeleting": 1, "daysFromUploadingToHiding": None}
-    owner.create_bucket("saves", "allPrivate", lifecycle_rules=[other])  # type: ignore[list-item]
+    owner.create_bucket("saves", "allPrivate", lifecycle_rules=[other])
     prepare_bucket(owner, "saves")
     prefixes = [rule["fileNamePrefix"] for rule in bucket_of(owner, "saves").lifecycle_rules]
     assert sorted(prefixes) == ["", "other/"]

@@ -164,6 +164,8 @@ async def test_damage_is_found_and_named(
         whole = part.read_bytes()
         part.write_bytes(whole[:40] + b"XXXX" + whole[44:])
     shutil.rmtree(tmp_path / "cache")
+    s3.stop()  # it remembers what its folders held
+    s3.start()
     if (what, how) != ("snapshots", "gone"):
         with pytest.raises(RepositoryDamaged, match="repair"):
             await store.check(repository, subset=(1, 1))
@@ -174,13 +176,14 @@ async def test_damage_is_found_and_named(
 
 
 async def test_a_damaged_snapshot_is_not_just_missing_from_the_list(
-    store: Restic, local: Repository, world: Path
+    store: Restic, local: Repository, world: Path, tmp_path: Path
 ) -> None:
     """restic leaves it out and ends with 0; we do not, for retention would count wrongly."""
     save = await store.save(local, world)
     file = Path(local.url) / "snapshots" / save.snapshot_id
     file.chmod(0o600)
     file.write_bytes(b"X" * file.stat().st_size)
+    shutil.rmtree(tmp_path / "cache")
     with pytest.raises(RepositoryDamaged):
         await store.snapshots(local)
 

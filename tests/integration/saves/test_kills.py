@@ -12,13 +12,24 @@ import psutil
 import pytest
 
 from overworld.domain.errors import SaveCancelled
-from overworld.saves.base import Repository
+from overworld.saves.base import Repository, SaveResult
 from overworld.saves.restic import Restic
 from trees import read_tree
 
 ROUNDS = 150 if os.environ.get("OVERWORLD_SOAK") else 8
 SEED = int(os.environ.get("TEST_SEED", random.SystemRandom().randrange(10**9)))
 LONGEST_SECONDS = 1.0  # a small save, forget or prune takes about this long
+
+
+async def work(verb: str, store: Restic, repository: Repository, world: Path, doomed: str | None) -> SaveResult | None:
+    """One of the three."""
+    if verb == "save":
+        return await store.save(repository, world, holds_lease=True)
+    if verb == "forget":
+        await store.forget(repository, [doomed] if doomed else [], holds_lease=True)
+    else:
+        await store.prune(repository, waste_percent=0, holds_lease=True)
+    return None
 
 
 @pytest.mark.timeout(3600 if os.environ.get("OVERWORLD_SOAK") else 120)
@@ -35,12 +46,7 @@ async def test_killed_at_random_moments(
         (world / "players" / f"{chance.randrange(5)}.dat").write_bytes(chance.randbytes(400_000))
         verb = chance.choice(["save", "save", "forget", "prune"])
         doomed = kept[0] if verb == "forget" and len(kept) > 1 else None
-        work = {
-            "save": lambda: store.save(repository, world, holds_lease=True),
-            "forget": lambda doomed=doomed: store.forget(repository, [doomed] if doomed else [], holds_lease=True),
-            "prune": lambda: store.prune(repository, waste_percent=0, holds_lease=True),
-        }[verb]
-        task = asyncio.create_task(work())
+        task = asyncio.create_task(work(verb, store, repository, world, doomed))
         await asyncio.wait([task], timeout=chance.uniform(0, LONGEST_SECONDS))
         for process in restics():
             process.kill()
