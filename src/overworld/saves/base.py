@@ -119,7 +119,7 @@ class SaveStore(ABC):
 
         Made if it is missing and ``may_make``; otherwise a missing one raises ``SaveStoreRefused`` (``NoRepository``).
         Say ``may_make`` only for a server that never had a save: a bucket that was emptied must not look like a new
-        one. Safe to call twice.
+        one. Safe to call twice, and after it was killed in the middle.
         """
 
     @abstractmethod

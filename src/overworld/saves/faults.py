@@ -65,7 +65,7 @@ _DAMAGED = re.compile(
     r"ciphertext verification failed|invalid data returned|not found in repository|is damaged|could be damaged"
     r"|repository contains errors|unable to load index|pack \w+ (does not exist|contains)|Fatal: config cannot be"
     r"|(data|index|keys?)/\w+>.*(no such file|key does not exist)|ReadFull.*no such file",
-    re.I | re.S,
+    re.I,
 )
 _UNAVAILABLE = re.compile(
     r"connection re(fused|set)|time-?out|no such host|network is unreachable|no route to host|\bEOF\b|broken pipe"

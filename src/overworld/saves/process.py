@@ -31,7 +31,7 @@ _SYSTEM = (  # what a program of Go or C reads of a system; nothing of it is sec
     "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/localtime", "/etc/ld.so.cache", "/etc/mime.types",
     "/run/systemd/resolve", "/dev/null", "/dev/urandom", "/sys/kernel/mm/transparent_hugepage",
 )  # fmt: skip
-_LINE_LIMIT = 2**24
+_LINE_LIMIT = 2**24  # a list of all snapshots is one line
 _WORDS_KEPT = 50
 _GRACE_SECONDS = 10.0
 _CHUNK = 2**18
@@ -50,6 +50,7 @@ class Invocation:
     read: Sequence[Path] = ()
     write: Sequence[Path] = ()
     patience: timedelta = timedelta(minutes=2)
+    line_limit: int = _LINE_LIMIT
 
 
 @dataclass(slots=True)
@@ -95,6 +96,7 @@ class Running:
 
     async def stop(self) -> None:
         """It is gone, and all that it started: asked first (so that it removes its locks), then killed."""
+        rest = asyncio.create_task(self._read_rest())  # a full pipe would hold it up
         for number, patience in ((signal.SIGINT, _GRACE_SECONDS), (signal.SIGKILL, None)):
             if self._process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -102,8 +104,13 @@ class Running:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(patience):
                         self.ended.status = await self._process.wait()
+        rest.cancel()
         self._errors.cancel()
-        await asyncio.gather(self._errors, return_exceptions=True)
+        await asyncio.gather(rest, self._errors, return_exceptions=True)
+
+    async def _read_rest(self) -> None:
+        async for _ in self.chunks():
+            pass
 
     async def _read_errors(self) -> None:
         assert self._process.stderr is not None
@@ -153,7 +160,7 @@ async def start(invocation: Invocation) -> AsyncGenerator[Running, None]:
         stderr=asyncio.subprocess.PIPE,
         env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(invocation.environment),
         cwd=invocation.folder,
-        limit=_LINE_LIMIT,
+        limit=invocation.line_limit,
         start_new_session=True,
     )
     running: Running | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from overworld.domain.errors import NoSuchSave, SaveDeadline, SaveError
-from overworld.saves import answers, faults, patterns
+from overworld.saves import answers, faults, half_made, patterns
 from overworld.saves.base import (
     LONG,
     QUICK,
@@ -29,7 +29,8 @@ from overworld.saves.process import Ended, Invocation, Running, run, start
 
 _HOST = "overworld"  # the machine that takes a save changes; what a save follows on does not
 _SYNC = "/bin/sync"  # of coreutils
-_CHUNKS_AHEAD = 8
+_CHUNKS_AHEAD = 2  # with the buffer: what a slow reader of a download costs in memory, about a MiB
+_DUMP_BUFFER = 2**17
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,20 @@ class Restic(SaveStore):
         self._options = options or ResticOptions()
 
     async def ensure_repository(self, repository: Repository, *, may_make: bool, deadline: timedelta = QUICK) -> None:
-        ended, _ = await self._run(repository, ["cat", "config"], deadline)
+        look = ["cat", "config", "--no-lock"]
+        ended, _ = await self._run(repository, look, deadline)
         if ended.status == faults.NO_REPOSITORY and may_make and not _was_stopped(ended):
             _make_folder(repository)
-            ended, _ = await self._run(repository, ["init", "--repository-version", "2"], deadline)
-            if any("already" in words for words in ended.words):  # somebody else made it in the same moment
-                ended, _ = await self._run(repository, ["cat", "config"], deadline)
+            ended = await self._make(repository, deadline)
+            if _says(ended, "already contains keys") and await half_made.clear(repository):
+                ended = await self._make(repository, deadline)
+            if _says(ended, "already"):  # somebody else made it in the same moment
+                ended, _ = await self._run(repository, look, deadline)
         self._raise_if_failed(ended, deadline)
+
+    async def _make(self, repository: Repository, deadline: timedelta) -> Ended:
+        ended, _ = await self._run(repository, ["init", "--repository-version", "2"], deadline)
+        return ended
 
     async def save(
         self,
@@ -165,7 +173,7 @@ class Restic(SaveStore):
     ) -> AsyncGenerator[bytes, None]:
         arguments = ["dump", "--no-lock", patterns.checked_id(snapshot_id), patterns.absolute(path)]
         arguments += ["--archive", archive] if archive else []
-        invocation = self._invocation(repository, arguments, deadline)
+        invocation = self._invocation(repository, arguments, deadline, line_limit=_DUMP_BUFFER)
         # A task of its own, because the deadline must not strike whoever uses the bytes between two of them.
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(_CHUNKS_AHEAD)
         pump = asyncio.create_task(_pump(invocation, queue))
@@ -279,6 +287,7 @@ class Restic(SaveStore):
         read: Sequence[Path] = (),
         write: Sequence[Path] = (),
         json: bool = True,
+        **more: Any,
     ) -> Invocation:
         options = self._options
         temporary = self._cache / "temporary"
@@ -308,6 +317,7 @@ class Restic(SaveStore):
             read=read,
             write=[*write, self._cache, *([Path(repository.url)] if backend == "local" else [])],
             patience=options.patience,
+            **more,
         )
 
     def _raise_if_failed(self, ended: Ended, deadline: timedelta) -> None:
@@ -357,6 +367,10 @@ def _check_included(target: Path, include: Sequence[str]) -> None:
 def _make_folder(repository: Repository) -> None:
     if ":" not in repository.url:
         Path(repository.url).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _says(ended: Ended, what: str) -> bool:
+    return ended.status != 0 and any(what in words for words in ended.words)
 
 
 def _was_stopped(ended: Ended) -> bool:

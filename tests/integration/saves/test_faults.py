@@ -50,6 +50,37 @@ async def test_a_missing_repository_is_made_only_when_that_is_meant(store: Resti
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
 
+async def test_a_repository_whose_making_was_killed_is_made(
+    store: Restic, repository: Repository, s3: S3, world: Path
+) -> None:
+    """Killed before its config was written, restic leaves a key with which it would never make one again."""
+    config = (Path(repository.url) if ":" not in repository.url else s3.bucket / "worlds" / "server") / "config"
+    config.chmod(0o600)
+    config.unlink()
+    s3.stop()
+    s3.start()
+    await store.ensure_repository(repository, may_make=True)
+    result = await store.save(repository, world)
+    assert [each.snapshot_id for each in await store.snapshots(repository)] == [result.snapshot_id]
+
+
+async def test_a_repository_that_lost_its_config_is_not_made_anew(
+    store: Restic, repository: Repository, s3: S3, world: Path
+) -> None:
+    """It has saves: they are left as they are, for somebody who can mend it."""
+    await store.save(repository, world)
+    root = Path(repository.url) if ":" not in repository.url else s3.bucket / "worlds" / "server"
+    (root / "config").chmod(0o600)
+    (root / "config").unlink()
+    s3.stop()
+    s3.start()
+    before = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    with pytest.raises(SaveStoreRefused) as caught:
+        await store.ensure_repository(repository, may_make=True)
+    assert caught.value.reason == "NoRepository"
+    assert sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file()) == before
+
+
 async def test_a_store_that_is_down_is_unavailable(
     hasty_store: Restic, s3: S3, remote: Repository, world: Path
 ) -> None:

@@ -30,7 +30,7 @@ CASES = [
     (1, "Fatal: failed to find snapshot: failed to load snapshot 7d: LoadRaw(<snapshot/7d>): invalid data returned",
      RepositoryDamaged),
     (1, "Load(<snapshot/75c90a>, 0, 0) failed: open /s/snapshots/75c90a: no such file or directory", NoSuchSave),
-    (1, "Fatal: failed to find snapshot: failed to load snapshot 496875ce: The specified key does not exist.", NoSuchSave),
+    (1, "Fatal: failed to find snapshot: failed to load snapshot 49: The specified key does not exist.", NoSuchSave),
     (1, "LoadRaw(<index/b11a8aa910>): invalid data returned", RepositoryDamaged),
     (1, "/hard: decrypting blob <data/a3b52794> from 93ba failed: ciphertext verification failed", RepositoryDamaged),
     (1, "/: id 0dcef45f not found in repository", RepositoryDamaged),
