@@ -69,7 +69,6 @@ def saved_file(row: dict[str, Any]) -> SavedFile:
         size=row.get("size", 0),
         mode=mode & _PERMISSIONS | sum(unix for go, unix in _SPECIAL_BITS if mode & go),
         modified_at=_time(row["mtime"]),
-        target=row.get("linktarget"),
     )
 
 

@@ -43,6 +43,11 @@ class Repository:
     password: str = field(repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def folder(self) -> Path | None:
+        """Where it is on this machine; None for one behind S3."""
+        return None if self.url.startswith("s3:") else Path(self.url)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -91,14 +96,13 @@ class FileKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class SavedFile:
     """One entry of a folder in a save. ``path`` starts with a slash, which stands for the world's root; ``size`` is in
-    bytes and 0 for what is no file; ``target`` is where a link points."""
+    bytes and 0 for what is no file."""
 
     path: str
     kind: FileKind
     size: int
     mode: int
     modified_at: datetime
-    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ _KEY = re.compile(r"<Key>(.*?)</Key>", re.S)
 
 async def clear(repository: Repository) -> bool:
     """The leftover keys are gone, if keys are all there is; whether that was so. Safe to call twice."""
-    if ":" not in repository.url:
-        return await asyncio.to_thread(_clear_folder, Path(repository.url))
+    if repository.folder is not None:
+        return await asyncio.to_thread(_clear_folder, repository.folder)
     url = urlsplit(repository.url.removeprefix("s3:"))
     bucket, _, prefix = url.path.strip("/").partition("/")
     async with httpx.AsyncClient(base_url=f"{url.scheme}://{url.netloc}", timeout=_TIMEOUT_SECONDS) as client:

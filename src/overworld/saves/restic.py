@@ -86,7 +86,8 @@ class Restic(SaveStore):
         look = ["cat", "config", "--no-lock"]
         ended, _ = await self._run(repository, look, deadline)
         if ended.status == faults.NO_REPOSITORY and may_make and not _was_stopped(ended):
-            _make_folder(repository)
+            if repository.folder is not None:
+                repository.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             ended = await self._make(repository, deadline)
             if _says(ended, "already contains keys") and await half_made.clear(repository):
                 ended = await self._make(repository, deadline)
@@ -111,7 +112,7 @@ class Restic(SaveStore):
         deadline: timedelta = LONG,
         holds_lease: bool = False,
     ) -> SaveResult:
-        folder = await asyncio.to_thread(source.resolve, True)
+        folder = await asyncio.to_thread(_resolve, source)
         arguments = ["backup", "--no-scan", "--host", _HOST, "--group-by", "", "--read-concurrency"]
         arguments += [str(self._options.readers), "--pack-size", str(self._options.pack_mib)]
         arguments += ["--compression", self._options.compression]
@@ -291,12 +292,13 @@ class Restic(SaveStore):
     ) -> Invocation:
         options = self._options
         temporary = self._cache / "temporary"
-        temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.mkdir(mode=0o700, exist_ok=True)
         words = [str(self._program), *(["--json"] if json else []), "--cleanup-cache"]
         words += ["--stuck-request-timeout", f"{options.stuck_request.total_seconds():.0f}s"]
         for name, limit in (("--limit-upload", options.upload_kib_s), ("--limit-download", options.download_kib_s)):
             words += [name, str(limit)] if limit else []
-        backend = repository.url.partition(":")[0] if ":" in repository.url else "local"
+        backend = "s3" if repository.folder is None else "local"
         words += ["-o", f"{backend}.connections={options.connections}"]
         words += ["-o", "s3.bucket-lookup=path"] if backend == "s3" else []
         return Invocation(
@@ -315,7 +317,7 @@ class Restic(SaveStore):
             },
             folder=folder,
             read=read,
-            write=[*write, self._cache, *([Path(repository.url)] if backend == "local" else [])],
+            write=[*write, self._cache, *([repository.folder] if repository.folder else [])],
             patience=options.patience,
             **more,
         )
@@ -352,6 +354,12 @@ async def _sync(folder: Path, left: timedelta, deadline: timedelta) -> None:
         raise SaveError(f"The disk did not take what was restored: {faults.last_words(ended.words)}")
 
 
+def _resolve(source: Path) -> Path:
+    if not source.is_dir():
+        raise SaveError(f"There is no world to save in {source}.")
+    return source.resolve()
+
+
 def _make_target(target: Path) -> None:
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(target.iterdir()):
@@ -362,11 +370,6 @@ def _check_included(target: Path, include: Sequence[str]) -> None:
     for path in include:
         if not os.path.lexists(f"{target}{patterns.absolute(path)}"):
             raise NoSuchSave(f"The save has no {path}: not all of what was asked for could be restored.")
-
-
-def _make_folder(repository: Repository) -> None:
-    if ":" not in repository.url:
-        Path(repository.url).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _says(ended: Ended, what: str) -> bool:

@@ -54,7 +54,7 @@ async def test_a_repository_whose_making_was_killed_is_made(
     store: Restic, repository: Repository, s3: S3, world: Path
 ) -> None:
     """Killed before its config was written, restic leaves a key with which it would never make one again."""
-    config = (Path(repository.url) if ":" not in repository.url else s3.bucket / "worlds" / "server") / "config"
+    config = (repository.folder or s3.bucket / "worlds" / "server") / "config"
     config.chmod(0o600)
     config.unlink()
     s3.stop()
@@ -69,7 +69,7 @@ async def test_a_repository_that_lost_its_config_is_not_made_anew(
 ) -> None:
     """It has saves: they are left as they are, for somebody who can mend it."""
     await store.save(repository, world)
-    root = Path(repository.url) if ":" not in repository.url else s3.bucket / "worlds" / "server"
+    root = repository.folder or s3.bucket / "worlds" / "server"
     (root / "config").chmod(0o600)
     (root / "config").unlink()
     s3.stop()
@@ -186,7 +186,7 @@ async def test_damage_is_found_and_named(
     the world itself is untouched. A missing snapshot is no damage: the save is not there."""
     save = await store.save(repository, world)
     before = read_tree(world)
-    root = Path(repository.url) if ":" not in repository.url else s3.bucket / "worlds" / "server"
+    root = repository.folder or s3.bucket / "worlds" / "server"
     part = max((path for path in (root / what).rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     part.chmod(0o600)
     if how == "gone":
