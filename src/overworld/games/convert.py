@@ -15,6 +15,7 @@ from overworld.domain.games import (
     Query,
     Ready,
     Roster,
+    Saving,
     Start,
     Stop,
     Variable,
@@ -57,11 +58,17 @@ def to_game(slug: str, file: GameFile) -> Game:
         console=Console(file.console.accepts_commands, file.console.log_file),
         query=Query(file.query.protocol, file.query.port) if file.query else None,
         roster=Roster(file.roster.joins, file.roster.leaves) if file.roster else None,
-        world=WorldLayout(
-            tuple(file.world.include), tuple(file.world.exclude), tuple(file.world.markers), file.world.home
-        ),
+        world=WorldLayout(tuple(file.world.exclude), tuple(file.world.markers), file.world.home),
         memory=Memory(file.memory.minimum_mib, file.memory.default_mib),
         connect=file.connect,
+        saving=Saving(
+            before=tuple(file.save.before),
+            after=tuple(file.save.after),
+            proof=file.save.proof,
+            within=timedelta(seconds=file.save.within_seconds),
+            sqlite=tuple(file.save.sqlite),
+            drill=file.save.drill,
+        ),
     )
 
 

@@ -154,10 +154,9 @@ class RosterPart(_Part):
 
 
 class WorldPart(_Part):
-    """What of the world folder is worth saving."""
+    """What of the world folder is not worth saving: all else is saved."""
 
-    include: list[NonEmpty] = Field(default_factory=list, description="Glob patterns below the world; none: all.")
-    exclude: list[NonEmpty] = Field(default_factory=list, description="Glob patterns that are not saved.")
+    exclude: list[NonEmpty] = Field(default_factory=list, description="Glob patterns below the world: not saved.")
     markers: list[FileName] = Field(
         default_factory=list,
         max_length=10,
@@ -167,6 +166,23 @@ class WorldPart(_Part):
         default="",
         description="The folder below {{world}} that holds them; a template that may use {{variables.NAME}}.",
     )
+
+
+class SavePart(_Part):
+    """How it is made to hold still while its world is saved. A stopped game always does."""
+
+    before: list[NonEmpty] = Field(
+        default_factory=list, description="Console commands after which it writes nothing until those in `after`."
+    )
+    after: list[NonEmpty] = Field(default_factory=list, description="Console commands that let it write again.")
+    proof: Regex | None = Field(
+        default=None, description="Output line that says that everything is written, after the commands in `before`."
+    )
+    within_seconds: int = Field(default=30, ge=1, le=600, description="The proof is waited for this long.")
+    sqlite: list[NonEmpty] = Field(
+        default_factory=list, description="Glob patterns below the world of SQLite databases, copied by SQLite itself."
+    )
+    drill: bool = Field(default=False, description="Whether it may be started on a restored copy, to prove a save.")
 
 
 class MemoryPart(_Part):
@@ -191,7 +207,8 @@ class GameFile(_Part):
     console: ConsolePart = Field(default_factory=ConsolePart, description="Its console.")
     query: QueryPart | None = Field(default=None, description="How it is asked who plays.")
     roster: RosterPart | None = Field(default=None, description="Joins and leaves in its output.")
-    world: WorldPart = Field(default_factory=WorldPart, description="What of the world folder is saved.")
+    world: WorldPart = Field(default_factory=WorldPart, description="What of the world folder is not saved.")
+    save: SavePart = Field(default_factory=SavePart, description="How it holds still while its world is saved.")
     memory: MemoryPart = Field(description="Its memory.")
 
 

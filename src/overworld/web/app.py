@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask, Response
 
-from overworld.web.api import accounts, addresses, console, events, files, games, operations, servers, usage
+from overworld.web.api import (
+    accounts,
+    addresses,
+    console,
+    events,
+    files,
+    games,
+    operations,
+    save_policies,
+    saved_files,
+    saves,
+    servers,
+    usage,
+)
 from overworld.web.dispatch import make_view
 from overworld.web.docs import make_docs
 from overworld.web.health import make_health
@@ -29,6 +42,9 @@ MAX_BODY_BYTES = 1024 * 1024
 GROUPS: tuple[Routes, ...] = (
     games.routes,
     servers.routes,
+    saves.routes,
+    save_policies.routes,
+    saved_files.routes,
     operations.routes,
     console.routes,
     files.routes,

@@ -170,6 +170,7 @@ class PathValue:
 
 PATH_VALUES: Mapping[str, PathValue] = {
     "server_id": PathValue(ID_PATTERN, "Id of a server."),
+    "save_id": PathValue(ID_PATTERN, "Id of a save."),
     "operation_id": PathValue(ID_PATTERN, "Id of an operation."),
     "account_id": PathValue(f"{ID_PATTERN}|me", "Id of an account, or `me`."),
     "token_id": PathValue(ID_PATTERN, "Id of a token (not the token itself)."),

@@ -49,6 +49,10 @@ class Folders:
     def world(self, server_id: ServerId, generation: int) -> Path:
         return self.worlds(server_id) / str(generation)
 
+    def making(self, server_id: ServerId, generation: int) -> Path:
+        """The room in which a worker makes a generation: nobody else may enter it, and it is no world yet."""
+        return self.worlds(server_id) / f".making-{generation}"
+
     def layout(self, server_id: ServerId, generation: int) -> Layout:
         return Layout(world=str(self.world(server_id, generation)), config=str(self.config(server_id)))
 
@@ -123,13 +127,16 @@ class Folders:
 
     def remove_world(self, server_id: ServerId, generation: int) -> None:
         """Remove one generation of the world. Follows no link; fine if it is gone already."""
-        _remove_tree(self.world(server_id, generation))
+        remove_tree(self.world(server_id, generation))
         self._remove_if_empty(server_id)
 
     def remove_rest(self, server_id: ServerId) -> None:
-        """Remove everything but worlds."""
-        _remove_tree(self.config(server_id))
-        _remove_tree(self.run(server_id))
+        """Remove everything but worlds; what a worker began to make is none."""
+        with suppress(FileNotFoundError), os.scandir(self.worlds(server_id)) as entries:
+            for entry in [entry for entry in entries if entry.name.startswith(".making-")]:
+                remove_tree(Path(entry.path))
+        remove_tree(self.config(server_id))
+        remove_tree(self.run(server_id))
         self._remove_if_empty(server_id)
 
     def _remove_if_empty(self, server_id: ServerId) -> None:
@@ -184,7 +191,7 @@ def _own_folder(path: Path, mode: int, user: User | None = None) -> None:
         path.chmod(mode)
 
 
-def _remove_tree(path: Path) -> None:
+def remove_tree(path: Path) -> None:
     """By ``rm``, for Python's own way ends at a depth that a game can dig to. What is mounted inside stays, and is an
     error. Raises EngineUnavailable with the reason of the first file that cannot be removed."""
     command = ["rm", "-rf", "--one-file-system", "--", str(path)]

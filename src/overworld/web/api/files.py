@@ -121,7 +121,7 @@ def list_folder(call: Call, server_id: str, query: FolderAsked) -> Callable[[], 
     def read() -> Reply:
         items, done = call.installation.worker.ask(permit.ticket)
         folder = query.path.strip("/")
-        entries = [_show(item, f"{folder}/{item['name']}" if folder else item["name"]) for item in items]
+        entries = [show_entry(item, f"{folder}/{item['name']}" if folder else item["name"]) for item in items]
         return Reply(200, FileList(items=entries, next_page_token=done["after"], running=permit.is_running))
 
     return read
@@ -137,7 +137,7 @@ def list_folder(call: Call, server_id: str, query: FolderAsked) -> Callable[[], 
 def show(call: Call, server_id: str, query: FileAsked) -> Callable[[], Reply]:
     """Show one file, folder or link."""
     permit = _reading(call, server_id, "stat", query.path, SHORT_SECONDS)
-    return lambda: Reply(200, _show(call.installation.worker.ask(permit.ticket)[1], query.path))
+    return lambda: Reply(200, show_entry(call.installation.worker.ask(permit.ticket)[1], query.path))
 
 
 @routes.route(
@@ -242,12 +242,7 @@ def download(call: Call, server_id: str, query: ContentAsked) -> Callable[[], Re
 
     def fetch() -> Reply:
         found = call.installation.worker.fetch(permit.ticket)
-        name = query.path.rstrip("/").rpartition("/")[2] or "world"
-        headers = {
-            "Content-Type": Media.BYTES.value,
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name + _suffix(query), safe='')}",
-            **PASSIVE,
-        }
+        headers = {**show_name_of_download(query.path, query.archive), **PASSIVE}
         if found.length is not None:
             headers["Content-Length"] = str(found.length)
         return Reply(200, pieces=found.pieces, headers=headers)
@@ -344,7 +339,8 @@ def _read_body(most_bytes: int) -> Iterator[bytes]:
         yield data
 
 
-def _show(item: Mapping[str, Any], path: str) -> FileEntry:
+def show_entry(item: Mapping[str, Any], path: str) -> FileEntry:
+    """An entry that an agent told, as clients see it."""
     return FileEntry(**_fields(item, path))
 
 
@@ -372,5 +368,10 @@ def _moment(mtime_ns: int) -> datetime:
         return datetime.max.replace(tzinfo=UTC) if mtime_ns > 0 else datetime.min.replace(tzinfo=UTC)
 
 
-def _suffix(query: ContentAsked) -> str:
-    return "" if query.archive is None else f".{query.archive}"
+def show_name_of_download(path: str, archive: str | None) -> dict[str, str]:
+    """Headers that say what a download is to be called."""
+    name = (path.rstrip("/").rpartition("/")[2] or "world") + ("" if archive is None else f".{archive}")
+    return {
+        "Content-Type": Media.BYTES.value,
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+    }
