@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo demo-cluster test test-cluster images check soak bench format clean
+.PHONY: help demo demo-cluster test test-cluster images check soak bench bench-saves format clean
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,8 @@ check: ## Read the code without running it: format, lint, types, layers, lock fi
 	$(BIN)/lint-imports
 	scripts/uv lock --check --quiet
 	@if command -v shellcheck >/dev/null; then set -x; \
-		shellcheck scripts/setup scripts/setup-cluster scripts/install-packages scripts/uv .ci/run \
-			deploy/images/push deploy/images/keeper/install-packages; \
+		shellcheck scripts/setup scripts/setup-cluster scripts/install-packages scripts/install-restic \
+			scripts/uv .ci/run deploy/images/push deploy/images/keeper/install-packages; \
 		else echo 'shellcheck is not installed: shell scripts not read'; fi
 
 test-cluster: ## Run the tests on a real Kubernetes of two nodes (root; the first time builds it, 10 to 25 minutes)
@@ -50,6 +50,10 @@ soak: ## Run the integration tests with ten times the faults (long)
 bench: ## Measure, print a table, write the figures into docs/performance.md
 	@scripts/setup test
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+bench-saves: ## Measure saves of a large world against tar + gzip, and write that into docs/performance.md too
+	@scripts/setup test
+	@PYTHONPATH=tests $(BIN)/python -m bench --saves $(ARGS)
 
 format: ## Put the code into its form
 	@scripts/setup check

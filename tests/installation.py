@@ -23,7 +23,7 @@ import psutil
 
 from waiting import wait_until
 
-READY_WITHIN_SECONDS = 30.0
+READY_WITHIN_SECONDS = 60.0
 STOP_WITHIN_SECONDS = 60.0
 
 

@@ -65,8 +65,8 @@ def _explained(error: OverworldError) -> str:
 def up(stop_games: bool) -> None:
     """Run Overworld on this machine, until Ctrl-C.
 
-    Starts an embedded PostgreSQL (unless OVERWORLD_DATABASE_URL is set), the API, the controller and the monitor.
-    Games keep running when it ends and are found again by the next "up".
+    Starts an embedded PostgreSQL (unless OVERWORLD_DATABASE_URL is set), the API, the controller, the monitor and a
+    worker. Games keep running when it ends and are found again by the next "up".
     """
     settings = _settings()
     from overworld.up.command import run_up
@@ -96,7 +96,7 @@ def _make_app(settings: Settings) -> Flask:
 
     database = wiring.open_database(settings, "web")
     console = wiring.open_console(settings, database)
-    return create_app(database, console, wiring.load_catalogue(settings), settings)
+    return create_app(database, console, wiring.load_catalogue(settings), settings, wiring.open_worker_link(settings))
 
 
 def _role(name: str, doc: str) -> click.Command:
@@ -112,6 +112,7 @@ def _role(name: str, doc: str) -> click.Command:
 
 controller = _role("controller", "Run only the controller; a second one stands by until the first is gone.")
 monitor = _role("monitor", "Run only the monitor; a second one stands by until the first is gone.")
+worker = _role("worker", "Run only a worker, which saves and restores worlds; any number may run.")
 
 
 @click.group()
@@ -213,4 +214,4 @@ def local_checks() -> list[Check]:
     return checks(settings, os.environ)
 
 
-COMMANDS: tuple[click.Command, ...] = (up, web, controller, monitor, db)
+COMMANDS: tuple[click.Command, ...] = (up, web, controller, monitor, worker, db)

@@ -29,6 +29,7 @@ def checks(settings: Settings, environment: Mapping[str, str]) -> list[Check]:
         Check("data folder", lambda: _data_folder(settings.data_folder)),
         Check("database", lambda: _database(settings)),
         Check("games", lambda: _games(settings)),
+        Check("saves", lambda: _saves(settings)),
         Check("isolation", _isolation),
         Check("ports", lambda: _ports(settings)),
     ]
@@ -109,6 +110,25 @@ def _is_installed(game: Game, settings: Settings) -> bool:
     # What lies in a server's own configuration is written before its start.
     paths = [Path(substitute(path, values)) for path in game.start.requires if not path.startswith("{{config}}/")]
     return any(shutil.which(program) for program in game.start.programs) and all(path.exists() for path in paths)
+
+
+def _saves(settings: Settings) -> Finding:
+    try:
+        location = wiring.save_location(settings)
+        _, refusal = wiring.open_save_store(settings)
+    except OverworldError as error:
+        return Finding(Severity.BAD, error.detail, "correct OVERWORLD_SAVE_STORE and its key")
+    if refusal is not None:
+        return Finding(Severity.BAD, "worlds cannot be saved", refusal.detail)
+    if location.folder is None:
+        return Finding(Severity.OK, f"go to {location.bucket} at {location.endpoint}")
+    if location.folder.is_relative_to(settings.data_folder):
+        return Finding(
+            Severity.WARNING,
+            f"go to {location.folder}, beside the worlds: they do not outlive its disk",
+            "set OVERWORLD_SAVE_STORE to another disk or a bucket",
+        )
+    return Finding(Severity.OK, f"go to {location.folder}")
 
 
 def _isolation() -> Finding:

@@ -43,5 +43,5 @@ def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> Non
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Libraries that tell of each request that goes well, or of themselves.
-    for name in ("alembic", "azure", "httpx2"):
+    for name in ("alembic", "azure", "httpx", "httpx2"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

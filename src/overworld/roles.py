@@ -13,8 +13,8 @@ from overworld.telemetry import serve_metrics
 
 
 async def run_role(name: str, settings: Settings) -> None:
-    """Run the controller or the monitor until SIGINT or SIGTERM. Raises Unavailable if the database does not answer or
-    its schema is not the one of this version."""
+    """Run the controller, the monitor or a worker until SIGINT or SIGTERM. Raises Unavailable if the database does not
+    answer or its schema is not the one of this version."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -33,6 +33,10 @@ async def run_role(name: str, settings: Settings) -> None:
                 await run_controller(
                     database, engine, catalogue, settings, stop, cloud=cloud, public_host=wiring.public_host(settings)
                 )
+            elif name == "worker":
+                await engine.start(lambda _: None)
+                async with wiring.files_server(settings, database):
+                    await wiring.run_worker(settings, database, engine, catalogue, stop)
             else:
                 from overworld.monitor.role import run_monitor
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from overworld.domain.cron import parse_cron
+from overworld.domain.errors import BadInput
 from overworld.domain.offers import Offer
 from overworld.domain.servers import Network
+from overworld.time_zones import find_zone
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - listening on all is reached by loopback
 
@@ -33,6 +38,17 @@ def _seconds(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 """Seconds ("90") or ISO 8601 ("PT90S", "P7D")."""
+
+
+_KEEP = re.compile(r"(last|hourly|daily|weekly|monthly)=[0-9]{1,4}(,(last|hourly|daily|weekly|monthly)=[0-9]{1,4})*")
+
+
+def _checked(check: Callable[[str], object], value: str) -> None:
+    """What the domain says about it, as pydantic wants to hear it."""
+    try:
+        check(value)
+    except BadInput as error:
+        raise ValueError(error.detail) from None
 
 
 class Settings(BaseSettings):
@@ -74,6 +90,64 @@ class Settings(BaseSettings):
     )
     retention: Duration = Field(
         default=timedelta(days=7), ge=timedelta(0), description="How long a deleted server can be undeleted."
+    )
+    save_store: str | None = Field(
+        default=None,
+        description="Where saves go: local:/folder, or s3:endpoint/bucket/prefix. Unset: the data folder's saves.",
+    )
+    save_store_key_id: str | None = Field(default=None, description="Key id for an s3 save store.")
+    save_store_key: SecretStr | None = Field(default=None, description="Key for an s3 save store.")
+    save_keys: SecretStr | None = Field(
+        default=None,
+        description="The keys that lock the passwords of saves, ID:KEY with spaces between, the one in use first. "
+        "Unset: the data folder's save-keys, made at the first start. Without them no save can be read.",
+    )
+    restic: Path | None = Field(
+        default=None, description="The program that saves. Unset: a restic of 0.18 or newer on PATH, or in .tools."
+    )
+    save_schedule: str = Field(
+        default="0 */6 * * *",
+        max_length=100,
+        description="When worlds are saved (cron's five fields) where a server's policy says nothing; empty: never.",
+    )
+    save_time_zone: str = Field(default="UTC", description="Time zone of that schedule, for example Europe/Berlin.")
+    save_jitter: Duration = Field(
+        default=timedelta(minutes=15),
+        ge=timedelta(0),
+        description="Servers due at one time are spread over this long; each server keeps its place.",
+    )
+    save_keep: str = Field(
+        default="last=6,hourly=24,daily=7,weekly=4,monthly=6",
+        description="How many saves are kept where a server's policy says nothing. Pinned ones are kept besides.",
+    )
+    save_quota_mib: int | None = Field(
+        default=None, ge=1, description="The most in MiB that a server's saves may add to the store. Unset: no bound."
+    )
+    save_retention: Duration = Field(
+        default=timedelta(days=30), ge=timedelta(0), description="How long the saves of a purged server are kept."
+    )
+    save_deadline: Duration = Field(
+        default=timedelta(hours=2), ge=timedelta(seconds=10), description="How long one save or restore may take."
+    )
+    check_every: Duration = Field(
+        default=timedelta(days=7), ge=timedelta(minutes=1), description="How often a server's saves are looked through."
+    )
+    drill_every: Duration = Field(
+        default=timedelta(days=7),
+        ge=timedelta(minutes=1),
+        description="How often the newest save of a server is restored to scratch and compared.",
+    )
+    drills: bool = Field(default=True, description="Whether there are restore drills where a policy says nothing.")
+    undo: Duration = Field(
+        default=timedelta(days=3),
+        ge=timedelta(0),
+        description="How long the world before a restore is kept, so that the restore can be undone.",
+    )
+    jobs_per_worker: int = Field(
+        default=2, ge=1, le=64, description="Saves, restores and the like at once in one worker."
+    )
+    jobs_per_store: int = Field(
+        default=8, ge=1, le=1000, description="The same in all workers together: what the save store can bear."
     )
     quota_servers: int = Field(default=10, ge=0, description="Servers a new account may own.")
     quota_memory_mib: int = Field(
@@ -182,6 +256,24 @@ class Settings(BaseSettings):
         pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\s]+):[0-9]{1,5}$",
         description="host:port for the metrics of controller and monitor. Unset: not served. (The API has /metrics.)",
     )
+    worker_listen: str | None = Field(
+        default=None,
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\s]+):[0-9]{1,5}$",
+        description="host:port on which the worker listens for the API. Unset: a socket in the data folder.",
+    )
+    worker_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+$",
+        description="Where the API reaches the worker (http://host:port). Unset: the data folder's socket.",
+    )
+    worker_secret: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="What API and worker both know, 32 characters or more. Unset: the data folder's worker-secret.",
+    )
+    upload_mib: int = Field(
+        default=16384, ge=1, description="The largest file in MiB that can be uploaded into a server's world."
+    )
     resync_interval: Duration = Field(
         default=timedelta(minutes=10),
         ge=timedelta(seconds=1),
@@ -220,6 +312,27 @@ class Settings(BaseSettings):
             raise ValueError("must be FIRST-LAST with 1024 ≤ FIRST ≤ LAST ≤ 65535, for example 30000-30999")
         return value
 
+    @field_validator("save_schedule")
+    @classmethod
+    def _check_schedule(cls, value: str) -> str:
+        if value:
+            _checked(parse_cron, value)
+        return value
+
+    @field_validator("save_time_zone")
+    @classmethod
+    def _check_time_zone(cls, value: str) -> str:
+        _checked(find_zone, value)
+        return value
+
+    @field_validator("save_keep")
+    @classmethod
+    def _check_keep(cls, value: str) -> str:
+        names = [part.partition("=")[0] for part in value.split(",")]
+        if not _KEEP.fullmatch(value) or len(set(names)) != len(names):
+            raise ValueError("must be like last=6,hourly=24,daily=7,weekly=4,monthly=6; what is left out is 0")
+        return value
+
     @property
     def ports(self) -> range:
         """The ports of ``port_range``. In a cluster by default none of those that Kubernetes gives to Services."""
@@ -244,6 +357,11 @@ class Settings(BaseSettings):
             disk_mib=self.disk_mib,
             has_shares=self.cloud == "azure" and bool(self.azure_storage_account),
         )
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether a worker can reach the worlds of this installation."""
+        return self.engine == "local"
 
     @property
     def runs_embedded_database(self) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overworld.domain.errors import BadInput
@@ -13,10 +17,18 @@ from overworld.settings import Settings
 # Imported where they are used: `overworld web` must not pay for the engines, nor the controller for Flask.
 if TYPE_CHECKING:
     from overworld.cloud.base import Cloud
-    from overworld.engines.base import Console, Engine
+    from overworld.domain.errors import SaveStoreRefused
+    from overworld.engines.base import Console, Engine, WorldAccess
     from overworld.games.catalogue import Catalogue
+    from overworld.saves.base import SaveStore
+    from overworld.saves.locations import StoreLocation
+    from overworld.saves.retention import Policy
+    from overworld.saves.secrets import Keyring
     from overworld.store.database import Database
     from overworld.store.embedded import EmbeddedPostgres
+    from overworld.web.worker_link import WorkerLink
+    from overworld.worker.repositories import Repositories
+    from overworld.worker.terms import Tools
 
 
 def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
@@ -135,6 +147,53 @@ def open_cloud(settings: Settings) -> Cloud:
     return AzureCloud(place, sign_in(identity, endpoints), endpoints=endpoints)
 
 
+def worker_key(settings: Settings) -> bytes:
+    """The key of the tickets by which web asks the worker: the setting, else a file of this machine's own, made by
+    whoever needs it first."""
+    if settings.worker_secret is not None:
+        return settings.worker_secret.get_secret_value().encode()
+    from overworld.secret_file import keep_secret
+
+    return keep_secret(settings.data_folder / "worker-secret")
+
+
+def open_worker_link(settings: Settings) -> WorkerLink:
+    """Web's way to the worker. Asks nobody yet."""
+    from overworld.web.worker_link import WorkerLink
+
+    where = settings.worker_url or settings.data_folder / "worker.socket"
+    return WorkerLink(where, worker_key(settings))
+
+
+def open_worlds(settings: Settings) -> WorldAccess | None:
+    """The way to the files of this installation's worlds; None where there is none (yet)."""
+    if settings.engine != "local":
+        return None
+    from overworld.engines.local.agent import LocalWorlds
+
+    return LocalWorlds(settings.data_folder / "servers")
+
+
+@asynccontextmanager
+async def files_server(settings: Settings, database: Database) -> AsyncIterator[None]:
+    """Answer web about the files of worlds and saves for as long as the block lasts. Raises BadInput for an address
+    that is not this machine's."""
+    worlds = open_worlds(settings)
+    if worlds is None:
+        yield
+        return
+    from overworld.worker.address import listen_in, listen_on
+    from overworld.worker.files_http import FilesServer
+    from overworld.worker.saved_worlds import SavedWorlds
+
+    store, _ = open_save_store(settings)
+    worlds = SavedWorlds(worlds, store, open_repositories(settings, database))
+    listen = settings.worker_listen
+    listener = listen_in(settings.data_folder) if listen is None else listen_on(listen)
+    async with FilesServer(worlds, worker_key(settings)).serve(listener):
+        yield
+
+
 def open_console(settings: Settings, database: Database) -> Console:
     """The console of this installation's engine. In a cluster, where a server is, is read from its status."""
     if settings.engine == "kube":
@@ -152,3 +211,120 @@ def open_console(settings: Settings, database: Database) -> Console:
     from overworld.engines.local.console import LocalConsole
 
     return LocalConsole(settings.data_folder / "servers")
+
+
+def save_location(settings: Settings) -> StoreLocation:
+    """Where saves go. Raises BadInput for a store that cannot be."""
+    from overworld.saves.locations import StoreLocation, parse_location
+
+    if settings.save_store is None:
+        return StoreLocation(folder=settings.data_folder / "saves")
+    key = settings.save_store_key
+    return parse_location(
+        settings.save_store,
+        key_id=settings.save_store_key_id or "",
+        secret="" if key is None else key.get_secret_value(),
+    )
+
+
+def save_keyring(settings: Settings) -> Keyring:
+    """The keys that lock the passwords of saves: the setting's, else the data folder's, made if there are none."""
+    from overworld.saves.secrets import load_or_make_keyring, parse_keyring
+
+    if settings.save_keys is not None:
+        return parse_keyring(settings.save_keys.get_secret_value())
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    return load_or_make_keyring(settings.data_folder / "save-keys")
+
+
+def open_save_store(settings: Settings) -> tuple[SaveStore, SaveStoreRefused | None]:
+    """What speaks to the save store, and why it cannot on this machine (None: it can). Blocking."""
+    from overworld.domain.errors import SaveStoreRefused
+    from overworld.saves.program import find_restic
+    from overworld.saves.restic import Restic
+
+    cache = settings.data_folder / "save-cache"
+    try:
+        return Restic(find_restic(settings.restic), cache), None
+    except SaveStoreRefused as error:
+        return Restic(Path("restic"), cache), error
+
+
+def open_repositories(settings: Settings, database: Database) -> Repositories:
+    """Where the saves of each server are. Raises BadInput for a store or keys that cannot be."""
+    from overworld.worker.repositories import Repositories
+
+    return Repositories(database, save_location(settings), save_keyring(settings))
+
+
+def open_worker_tools(settings: Settings, database: Database, engine: Engine, catalogue: Catalogue) -> Tools:
+    """What a worker works with. Blocking. Raises BadInput for a store or keys that cannot be, and where servers run in
+    a cluster, whose worlds no worker can reach yet."""
+    from overworld.engines.local.agent import LocalWorlds
+    from overworld.engines.local.generations import Generations
+    from overworld.worker.local_snapshots import LocalSnapshots
+    from overworld.worker.terms import Tools
+
+    if settings.engine != "local":
+        raise BadInput(f"a worker needs engine=local; with engine={settings.engine} worlds cannot be saved yet")
+    store, refusal = open_save_store(settings)
+    folder = settings.data_folder / "servers"
+    return Tools(
+        database=database,
+        engine=engine,
+        console=open_console(settings, database),
+        catalogue=catalogue,
+        store=store,
+        repositories=open_repositories(settings, database),
+        snapshots=LocalSnapshots(
+            store, Generations(folder), LocalWorlds(folder), settings.data_folder / "scratch", settings.programs_folder
+        ),
+        refusal=refusal,
+    )
+
+
+def _keep_policy(settings: Settings) -> Policy:
+    from overworld.saves.retention import Policy
+
+    numbers = {name: int(number) for name, _, number in (part.partition("=") for part in settings.save_keep.split(","))}
+    quota = settings.save_quota_mib
+    nothing = {"last": 0, "hourly": 0, "daily": 0, "weekly": 0, "monthly": 0}
+    return Policy(**{**nothing, **numbers}, quota_bytes=None if quota is None else quota * 1024 * 1024)
+
+
+async def run_worker(
+    settings: Settings,
+    database: Database,
+    engine: Engine,
+    catalogue: Catalogue,
+    stop: asyncio.Event,
+    *,
+    holder: str | None = None,
+) -> None:
+    """The worker of this installation, until ``stop``. The engine is started by whoever owns it."""
+    from overworld.services import schedules
+    from overworld.worker.role import Limits, run_worker
+    from overworld.worker.terms import Terms
+
+    tools = await asyncio.to_thread(open_worker_tools, settings, database, engine, catalogue)
+    await run_worker(
+        tools,
+        Terms(
+            keep=_keep_policy(settings),
+            time_zone=settings.save_time_zone,
+            deadline=settings.save_deadline,
+            undo=settings.undo,
+            retention=settings.save_retention,
+        ),
+        schedules.Terms(
+            cron=settings.save_schedule,
+            time_zone=settings.save_time_zone,
+            jitter=settings.save_jitter,
+            check_every=settings.check_every,
+            drill_every=settings.drill_every,
+            drill=settings.drills,
+        ),
+        Limits(here=settings.jobs_per_worker, in_all=settings.jobs_per_store),
+        stop,
+        holder=holder,
+    )

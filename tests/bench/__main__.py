@@ -2,7 +2,8 @@
 
 A benchmark is a file ``tests/bench/bench_*.py`` with a ``main()`` that calls ``bench.figures.report`` for each figure.
 Each runs in a process of its own, so that none inherits another's memory. Run all of them and the figures go into
-docs/performance.md; name some (``make bench ARGS='planner'``) and they are only printed.
+docs/performance.md; name some (``make bench ARGS='planner'``) and they are only printed. ``make bench-saves`` does the
+same with tests/bench/saves, whose figures have a table of their own.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from bench.figures import Figure, parse_figure
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
+BEGIN, END = "<!-- figures: written by make bench{part} -->", "<!-- end of figures{part} -->"
 
 
 def main(words: list[str]) -> int:
-    """Run the benchmarks whose name holds one of the words (none: all); 1 if one of them failed."""
+    """Run the benchmarks whose name holds one of the words (none: all); 1 if one of them failed. The first word can be
+    ``--saves``: those of saves."""
+    part = "-saves" if words[:1] == ["--saves"] else ""
+    words = words[1:] if part else words
     files = [
         file
-        for file in sorted((ROOT / "tests" / "bench").glob("bench_*.py"))
+        for file in sorted((ROOT / "tests" / "bench" / part.removeprefix("-")).glob("bench_*.py"))
         if not words or any(word in file.stem for word in words)
     ]
     figures: list[Figure] = []
@@ -41,13 +45,14 @@ def main(words: list[str]) -> int:
         print(f"bench: failed: {', '.join(failed)}" if failed else f"bench: none matches {words}", file=sys.stderr)
         return 1
     if not words:
-        write(table)
+        write(table, part)
     return 0
 
 
 def run(file: Path) -> tuple[list[Figure], int]:
     """The figures of one benchmark and its exit status; whatever else it prints is passed on as it comes."""
-    code = f"from bench.{file.stem} import main; main()"
+    module = ".".join(file.relative_to(ROOT / "tests").with_suffix("").parts)
+    code = f"from {module} import main; main()"
     figures: list[Figure] = []
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
@@ -76,14 +81,15 @@ def readable(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def write(table: str) -> None:
-    """Put the table and what it was measured on between the marks of docs/performance.md."""
+def write(table: str, part: str) -> None:
+    """Put the table and what it was measured on between the part's marks of docs/performance.md."""
     page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    begin, end = BEGIN.format(part=part), END.format(part=part)
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
     where = f"{os.cpu_count()} cores ({platform.machine()}), Linux {platform.release().split('-')[0]}"
     measured = f"Measured {datetime.now(UTC):%Y-%m-%d} on {where}, Python {platform.python_version()}."
-    PAGE.write_text(f"{before}{BEGIN}\n{measured}\n\n{table}\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{begin}\n{measured}\n\n{table}\n{end}{after}", encoding="utf-8")
     print(f"bench: written to {PAGE.relative_to(ROOT)}")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from contract.stages import LocalStage, MemoryStage, Stage
+from contract.worlds import LocalWorldStage, WorldStage
 
 
 @pytest.fixture
@@ -34,3 +35,9 @@ async def local(open_folder: Path) -> AsyncIterator[LocalStage]:
     stage = LocalStage(open_folder)
     yield stage
     await stage.leave()
+
+
+@pytest.fixture(params=["local"])
+def world_stage(request: pytest.FixtureRequest, open_folder: Path) -> WorldStage:
+    """Every engine's way to the files of a world in turn."""
+    return LocalWorldStage(open_folder)

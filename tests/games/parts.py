@@ -1,4 +1,4 @@
-"""The scripted games (actor.py, journal.py) as launches and as catalogue entries.
+"""The scripted games (actor.py, journal.py, diary.py) as launches and as catalogue entries.
 
 ``python tests/games/parts.py`` writes catalogue/*.toml anew; a test sees to it that they are what the scripts say.
 """
@@ -15,12 +15,25 @@ HERE = Path(__file__).parent
 CATALOGUE = HERE / "catalogue"
 ACTOR = HERE / "actor.py"
 JOURNAL = HERE / "journal.py"
+DIARY = HERE / "diary.py"
 
 # Not this test's own interpreter: games run as users that may not be able to reach it.
 PROGRAMS = ("/usr/bin/python3",)
 READY_LINE = "^ready to play"
 SAVED_LINE = "^world saved$"
 ROSTER = Roster(joins=r"^(?P<name>\w+) joins$", leaves=r"^(?P<name>\w+) leaves$")
+
+SAVE = """
+[world]
+exclude = ["saving-is-off"]
+
+[save]
+before = ["save-off", "save-all"]
+proof = '^Saved the game$'
+after = ["save-on"]
+within_seconds = 5
+drill = true
+"""
 
 PARTS = {
     "good": (),
@@ -65,7 +78,7 @@ def launch_of(
 def catalogue_files() -> dict[str, str]:
     """File name to content of every catalogue entry."""
     files = {f"{part}.toml": _entry(part, ACTOR, (part, *arguments)) for part, arguments in PARTS.items()}
-    return files | {"journal.toml": _entry("journal", JOURNAL, ())}
+    return files | {"journal.toml": _entry("journal", JOURNAL, ()), "diary.toml": _entry("diary", DIARY, ()) + SAVE}
 
 
 def _entry(name: str, script: Path, arguments: tuple[str, ...]) -> str:

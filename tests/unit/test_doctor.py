@@ -46,3 +46,11 @@ def test_a_game_counts_as_here_with_all_that_it_requires(tmp_path: Path, monkeyp
     package.parent.mkdir(parents=True)
     package.write_text("{}")
     assert "minecraft: " not in find("games", settings).mend
+
+
+def test_saves_that_cannot_be_taken_are_told(tmp_path: Path) -> None:
+    """Without a restic that is new enough, or to a store that cannot be; and a warning about the same disk."""
+    missing = find("saves", Settings(data_folder=tmp_path, restic=tmp_path / "none"))
+    assert missing.severity is Severity.BAD
+    assert "restic" in missing.mend
+    assert find("saves", Settings(data_folder=tmp_path, save_store="ftp:x")).severity is Severity.BAD

@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "overworld"
 PURE = {
     "__future__", "abc", "base64", "collections", "contextlib", "copy", "dataclasses", "datetime", "enum", "functools",
-    "hashlib", "heapq", "ipaddress", "itertools", "json", "math", "operator", "re", "string", "types", "typing",
+    "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "string", "types", "typing",
     "unicodedata",
 }  # fmt: skip
 
@@ -39,9 +39,11 @@ def test_the_domain_reads_nothing_of_the_world(file: Path) -> None:
     assert foreign == set()
 
 
-def test_the_keeper_stands_alone() -> None:
-    """The keeper is one file of the standard library, since it runs where nothing else of Overworld is installed."""
-    modules = imported_modules(SOURCE / "engines" / "keeper.py")
+@pytest.mark.parametrize("name", ["keeper", "agent"])
+def test_what_images_carry_stands_alone(name: str) -> None:
+    """Keeper and agent are one file of the standard library each, since they run where nothing else of Overworld is
+    installed."""
+    modules = imported_modules(SOURCE / "engines" / f"{name}.py")
     assert {name for name in modules if name.split(".")[0] not in sys.stdlib_module_names} == set()
 
 

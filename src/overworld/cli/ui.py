@@ -30,6 +30,8 @@ STYLES = {
     "stopped": "dim",
     "deleted": "dim",
     "failed": "bold red",
+    "kept": "green",
+    "gone": "dim",
     "succeeded": "green",
     "aborted": "yellow",
     "cancelled": "yellow",

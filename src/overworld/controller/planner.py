@@ -64,7 +64,8 @@ def plan(subject: Subject, observed: Observed, now: datetime) -> Plan:
         return Plan(requeue_after=LOOK_AGAIN_SOON)
     server = subject.server
     has_ended = is_ended(observed.process)
-    if server.purge_at is not None and server.purge_at <= now and server.desired is Desired.DELETED and has_ended:
+    is_due = server.purge_at is not None and server.purge_at <= now and server.desired is Desired.DELETED
+    if is_due and has_ended and not subject.is_being_saved:
         return _plan_purge(subject, observed, now)
     conditions = carry_since(see_all(subject, observed, now), subject.status.conditions)
     # A stop never waits for ports.
@@ -200,6 +201,8 @@ def _next_look(
         dues.append(max(check_address_at, now + timedelta(milliseconds=1)))  # once what is due before it is done
     # What is due already was dealt with above; counting it would be a hot loop.
     looks = [due - now for due in dues if due > now]
+    if subject.is_being_saved:
+        looks.append(LOOK_AGAIN_SOON)
     if not _is_settled(subject, process):
         looks.append(LOOK_AGAIN_UNSETTLED)
     return min(looks, default=None)

@@ -21,6 +21,7 @@ from overworld.domain.conditions import Reason
 from overworld.domain.errors import EngineError, Unavailable
 from overworld.domain.observed import Observed
 from overworld.domain.offers import Offer
+from overworld.domain.operations import OperationKind
 from overworld.domain.servers import Network, ServerId
 from overworld.engines.base import Engine
 from overworld.games.catalogue import Catalogue
@@ -28,6 +29,8 @@ from overworld.store.ports import PortLease
 from overworld.store.servers import ServerRecord
 
 RETRY_NO_PORT = timedelta(seconds=30)
+SAVED_WITHIN = timedelta(minutes=15)
+"""A purge waits so long for a save that is under way: a store that is away must not hold it up for ever."""
 
 log = structlog.get_logger(__name__)
 
@@ -153,7 +156,16 @@ class Preparer:
                 server.id, derive_label(server.name, server.id), ports=len(game.ports), leased_at=self._clock()
             )
         endpoints = derive_endpoints(game, network, leases, address, observed=observed, host=self._terms.host)
-        return Subject(server, record.status, endpoints, game, network, address, self._terms.trouble_of(server.id))
+        return Subject(
+            server,
+            record.status,
+            endpoints,
+            game,
+            network,
+            address,
+            trouble=self._terms.trouble_of(server.id),
+            is_being_saved=_is_being_saved(record, self._clock()),
+        )
 
     async def _lease_ports(self, prepared: Prepared, lacking: Sequence[Job]) -> None:
         offers: dict[ServerId, Sequence[PortLease]] = {}
@@ -186,3 +198,10 @@ class Preparer:
             "the operator for a wider port range (OVERWORLD_PORT_RANGE).",
             RETRY_NO_PORT,
         )
+
+
+def _is_being_saved(record: ServerRecord, now: datetime) -> bool:
+    return any(
+        operation.kind is OperationKind.SAVE and now - operation.created_at < SAVED_WITHIN
+        for operation in record.open_operations
+    )

@@ -17,7 +17,8 @@ class Subject:
     ``endpoints`` are the leased ones, ordered by name; ``game`` is None where the catalogue no longer has it.
     ``network`` is None where servers share the ports of one machine; ``address`` is the lease of an address that a
     cloud makes, None where none does. ``trouble`` is what is to be said of it while its node does not answer: what its
-    pod says then is old.
+    pod says then is old. ``is_being_saved``: a purge waits for the save that was asked for with the deletion, for a
+    while.
     """
 
     server: Server
@@ -27,6 +28,7 @@ class Subject:
     network: Network | None = None
     address: AddressLease | None = None
     trouble: str | None = None
+    is_being_saved: bool = False
 
     @property
     def wants_running(self) -> bool:
@@ -66,7 +68,8 @@ class Subject:
             world_generation=self.server.world_generation,
             memory_mib=self.server.memory_mib,
             endpoints=self.endpoints,
-            may_make_world=self.status.world_seen < self.server.world_generation,
+            # Every later generation was made by a restore.
+            may_make_world=self.server.world_generation == 1 and self.status.world_seen < 1,
             address=self.wanted_address,
             storage=self.server.storage,
             disk_mib=self.server.disk_mib,

@@ -16,6 +16,7 @@ class ConditionType(StrEnum):
     READY = "Ready"  # the game said that players can join
     SAVED = "Saved"  # the last stop was seen to write the world
     CURRENT = "Current"  # what runs is what the spec says (False: restart to apply)
+    PROTECTED = "Protected"  # its world is saved, and the saves are whole: said by workers, never stored as a status
 
 
 class Truth(StrEnum):

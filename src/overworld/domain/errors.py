@@ -13,9 +13,19 @@
     ├── EngineError
     │   ├── EngineRefused          the engine cannot do it and says what the owner can do about it
     │   └── EngineUnavailable      a passing fault: retried with back-off
-    └── CloudError
-        ├── CloudRefused           the cloud says no until somebody acts
-        └── CloudUnavailable       a passing fault; says when to try again, if the cloud did
+    ├── CloudError
+    │   ├── CloudRefused           the cloud says no until somebody acts
+    │   └── CloudUnavailable       a passing fault; says when to try again, if the cloud did
+    └── SaveError
+        ├── SaveStoreUnavailable   a passing fault of the save store: tried again
+        ├── SaveStoreRefused       the store says no until somebody acts (a wrong key, a bucket that is gone)
+        ├── RepositoryDamaged      what a server's saves are kept in is not what was written
+        ├── RepositoryLocked       another save, or one that was killed, has it
+        ├── NoSuchSave             neither this save nor this path in it
+        ├── SaveIncomplete         files of the world could not be read
+        ├── SaveCancelled          somebody called it off
+        ├── SaveDeadline           it took longer than it may
+        └── DiskFull               says which disk
 
 A class carries its slug (the page under docs/problems), HTTP status and title; an instance carries one sentence
 for the person who has to act and the context as ``extra`` members (RFC 9457, section 3.2).
@@ -173,3 +183,87 @@ class CloudUnavailable(CloudError):
     def __init__(self, detail: str, *, retry_after: timedelta | None = None) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class SaveError(OverworldError):
+    """Something went wrong with a save, or with where saves are kept."""
+
+    slug = "save"
+    status = 503
+    title = "The save store could not do it"
+
+
+class SaveStoreUnavailable(SaveError):
+    """A passing fault of the save store (a lost connection, too many requests): trying again later is right."""
+
+    slug = "save-store-unavailable"
+    title = "The save store does not answer"
+
+
+class SaveStoreRefused(SaveError):
+    """The save store says no until somebody acts. ``reason`` is a CamelCase word for the condition, the detail says
+    what to do."""
+
+    slug = "save-store-refused"
+    title = "The save store refused"
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail, reason=reason)
+        self.reason = reason
+
+
+class RepositoryDamaged(SaveError):
+    """A part of a server's saves is missing or not what was written; the detail says what can be done about it."""
+
+    slug = "repository-damaged"
+    title = "Saves are damaged"
+
+
+class RepositoryLocked(SaveError):
+    """Another save of this server is at work, or one that was killed left its lock behind."""
+
+    slug = "repository-locked"
+    status = 409
+    title = "Another save is at work"
+
+
+class NoSuchSave(SaveError):
+    """The store has no such save, or the save has no such path."""
+
+    slug = "no-such-save"
+    status = 404
+    title = "No such save"
+
+
+class SaveIncomplete(SaveError):
+    """Files of the world could not be read. What could be is kept as ``snapshot_id``, which is no save of the world."""
+
+    slug = "save-incomplete"
+    title = "The save lacks files"
+
+    def __init__(self, detail: str, *, snapshot_id: str) -> None:
+        super().__init__(detail)
+        self.snapshot_id = snapshot_id
+
+
+class SaveCancelled(SaveError):
+    """Somebody called it off. Nothing was kept, and no lock is left."""
+
+    slug = "save-cancelled"
+    status = 409
+    title = "Called off"
+
+
+class SaveDeadline(SaveError):
+    """It took longer than it was given. Nothing was kept; the next try goes on with what was already sent."""
+
+    slug = "save-deadline"
+    title = "It took too long"
+
+
+class DiskFull(SaveError):
+    """No room is left where it had to be written; the detail says which disk that is."""
+
+    slug = "disk-full"
+    status = 507
+    title = "The disk is full"

@@ -144,13 +144,34 @@ class Roster:
 
 @dataclass(frozen=True, slots=True)
 class WorldLayout:
-    """What of the world folder is worth saving: glob patterns relative to it (empty ``include`` means all); what the
-    world should lie on, and (MiB, None: as the installation has it) the size of its disk where nobody asks for one."""
+    """``exclude``: what of the world folder is not worth saving, as glob patterns relative to it; all else is saved.
+    ``markers`` are names of files by which a world that somebody brings is known; ``home`` (template) is the folder
+    below the world folder in which the game looks for them. ``storage`` is what the world should lie on, ``disk_mib``
+    (None: as the installation has it) the size of its disk where nobody asks for one."""
 
-    include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
+    home: str = ""
     storage: Storage = Storage.DISK
     disk_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """How a running game is made to hold still while its world is saved.
+
+    ``before`` are console commands after which the game writes nothing until those in ``after``; ``proof`` is the
+    regular expression of the output line that says that everything is written, expected within ``within``. ``sqlite``
+    are glob patterns, relative to the world, of databases that are copied through SQLite itself. ``drill``: the game
+    may be started on a restored copy, to prove it.
+    """
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    proof: str | None = None
+    within: timedelta = timedelta(seconds=30)
+    sqlite: tuple[str, ...] = ()
+    drill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +203,7 @@ class Game:
     memory: Memory
     connect: str  # template for people: "In Luanti: Join Game, address {{host}}, port {{ports.game}}"
     image: str  # name of its container image, without registry and tag
+    saving: Saving = Saving()
 
     def variable(self, name: str) -> Variable | None:
         """The variable of that name, or None."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from overworld.domain.conditions import Condition, ConditionType, Reason, Truth, find_condition
 from overworld.domain.servers import Desired, Server, ServerId, Status
@@ -19,6 +21,27 @@ class OperationKind(StrEnum):
     RESTART = "restart"
     DELETE = "delete"
     UNDELETE = "undelete"
+    UNDO = "undo"  # of a restore: back to the world before it
+    SAVE = "save"
+    RESTORE = "restore"
+    CLONE = "clone"
+    CHECK = "check"  # of everything that the store holds of a server
+    DRILL = "drill"  # a real restore to scratch, compared
+    FORGET = "forget"  # a save removed from the store
+
+
+JOBS = frozenset(
+    {
+        OperationKind.SAVE,
+        OperationKind.RESTORE,
+        OperationKind.CLONE,
+        OperationKind.CHECK,
+        OperationKind.DRILL,
+        OperationKind.FORGET,
+    }
+)
+"""Worked on by a worker, which also ends them. All others are wishes: the controller tells when they are fulfilled,
+and a newer one takes their place."""
 
 
 class Outcome(StrEnum):
@@ -33,8 +56,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One asked-for change of one server. Done when the controller has observed ``generation`` and the condition
-    that it waits for has settled. ``message`` is the sentence that explains the outcome."""
+    """One asked-for change of one server. A wish is done when the controller has observed ``generation`` and the
+    condition that it waits for has settled, a job (``JOBS``) when its worker says so. ``message`` is the sentence that
+    explains the outcome.
+
+    ``arguments`` is all that a worker needs to go on with a job after the one before it died; ``attempts`` counts how
+    often one began; ``progress`` is what the last one said.
+    """
 
     id: str
     server_id: ServerId
@@ -46,6 +74,10 @@ class Operation:
     reason: str = ""
     message: str = ""
     ended_at: datetime | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress | None = None
+    attempts: int = 0
+    cancel_asked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +98,8 @@ class Progress:
     message: str
 
 
-CANCELLABLE = frozenset({OperationKind.CREATE, OperationKind.START})
-"""A stop that was sent to the game cannot be called back; a start can."""
+CANCELLABLE = frozenset({OperationKind.CREATE, OperationKind.START}) | JOBS
+"""A stop that was sent to the game cannot be called back; a start can, and so can what a worker does."""
 
 
 def derive_verdict(operation: Operation, server: Server, status: Status) -> Verdict | None:
@@ -76,6 +108,13 @@ def derive_verdict(operation: Operation, server: Server, status: Status) -> Verd
     Only conditions seen under the operation's own generation count, so that the "running" of before a restart is not
     mistaken for the one after it.
     """
+    if operation.kind in JOBS:
+        return None
+    return derive_fulfilment(operation, server, status)
+
+
+def derive_fulfilment(operation: Operation, server: Server, status: Status) -> Verdict | None:
+    """The same for any kind: a restore, too, ends when the server is again what it was, on its new world."""
     ready = find_condition(status.conditions, ConditionType.READY)
     if status.observed_generation < operation.generation or ready is None:
         return None
@@ -114,6 +153,8 @@ def derive_progress(operation: Operation, status: Status) -> Progress:
     steps = 4
     if operation.outcome is not Outcome.RUNNING:
         return Progress(steps, steps, operation.message)
+    if operation.kind in JOBS:
+        return operation.progress or Progress(0, steps, "Waiting for a worker.")
     if status.observed_generation < operation.generation:
         return Progress(1, steps, "Accepted; the controller has not looked at it yet.")
     placed = find_condition(status.conditions, ConditionType.PLACED)

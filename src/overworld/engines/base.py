@@ -1,15 +1,16 @@
-"""The two ports of an engine. One contract suite (tests/contract) holds for all of them.
+"""The three ports of an engine. One contract suite (tests/contract) holds for all of them.
 
 ``Engine`` is asyncio and level-triggered: the controller says what it wants and reads what was seen; it is never told
-what changed, only that something did. ``Console`` is synchronous, for web.
+what changed, only that something did. ``Console`` is synchronous, for web. ``WorldAccess`` is asyncio, for the worker.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from typing import Protocol as TypingProtocol
 
 from overworld.domain.games import Protocol
@@ -106,3 +107,52 @@ class Console(TypingProtocol):
         """Hand one line (no line ends inside) to the game's standard input. Raises ``Conflict`` if it does not run or
         takes no commands."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end of an answer: everything before it is whole, and what was asked for is done."""
+
+    content: Mapping[str, Any]
+
+
+WorldAnswer = AsyncGenerator[dict[str, Any] | bytes | Done, None]
+
+
+class WorldAccess(ABC):
+    """The files of worlds, through an agent that runs where the world is, as the server's own user, with no other
+    right. Whether a game runs on the world makes no difference."""
+
+    @abstractmethod
+    def run(
+        self,
+        server_id: ServerId,
+        generation: int,
+        request: Mapping[str, Any],
+        body: AsyncIterator[bytes] | None = None,
+    ) -> WorldAnswer:
+        """Answer one request of ``engines/agent.py`` (``verb``, and what it takes; ``seconds`` bounds it, 60 if left
+        out): items and pieces of bytes as they come, ``Done`` last. Close it (``contextlib.aclosing``) to end the agent
+        at once. A consumer that is slow slows the agent; so does a ``body`` that is.
+
+        Raises NotFound, Conflict, PreconditionFailed, BadInput, CapacityExhausted (disk full) and Unavailable with the
+        agent's ``reason``; Conflict with ``WorldMissing`` if there is no such world, EngineUnavailable for a passing
+        fault. A ``body`` that raises leaves the world as it was.
+        """
+
+    @abstractmethod
+    async def make_world(self, server_id: ServerId, generation: int, *, like: int) -> None:
+        """That generation of the world exists and belongs to who the generation ``like`` belongs to; one that is there
+        already is left as it is. Raises Conflict with ``WorldMissing`` if ``like`` is not there, and EngineError."""
+
+
+async def gather_answer(answer: WorldAnswer) -> tuple[list[dict[str, Any]], Mapping[str, Any]]:
+    """All items of an answer without bytes, and its end. Raises what the answer raises."""
+    items: list[dict[str, Any]] = []
+    done: Mapping[str, Any] = {}
+    async for part in answer:
+        if isinstance(part, Done):
+            done = part.content
+        elif isinstance(part, dict):
+            items.append(part)
+    return items, done

@@ -85,6 +85,19 @@ def _faults_of_templates(game: Game) -> Iterator[Fault]:
     for at, template in _templates(game):
         yield from _faults_of_template(at, template, allowed)
     yield from _faults_of_template("connect", game.connect, connect_names(game))
+    yield from _faults_of_home(game)
+
+
+def _faults_of_home(game: Game) -> Iterator[Fault]:
+    home, at = game.world.home, "world.home"
+    variables = {f"variables.{variable.name}": variable for variable in game.variables}
+    yield from _faults_of_template(at, home, frozenset(variables))
+    if home.startswith("/") or ".." in PurePosixPath(home).parts:
+        yield at, "must be a folder below the world, as a relative path."
+    if any(f"{{{{{name}}}}}" in home and variable.kind is VariableKind.STRING for name, variable in variables.items()):
+        yield at, "may use no variable that is free text: it could lead elsewhere."
+    if home and not game.world.markers:
+        yield at, "belongs to the markers; there are none."
 
 
 def _faults_of_template(at: str, template: str, allowed: frozenset[str]) -> Iterator[Fault]:
@@ -152,7 +165,7 @@ def _fault_of_key(file_format: FileFormat, key: str, keys: object) -> str | None
 
 
 def _faults_of_patterns(game: Game) -> Iterator[Fault]:
-    lines = {"ready.line": game.ready.line, "stop.saved": game.stop.saved}
+    lines = {"ready.line": game.ready.line, "stop.saved": game.stop.saved, "save.proof": game.saving.proof}
     if game.roster is not None:
         lines |= {"roster.joins": game.roster.joins, "roster.leaves": game.roster.leaves}
     for at, pattern in lines.items():
@@ -195,9 +208,27 @@ def _faults_of_lines(game: Game) -> Iterator[Fault]:
     if game.stop.command is not None and not game.console.accepts_commands:
         yield "stop.commands", "the console accepts no commands; use a signal."
     yield from _faults_of_announce(game)
+    yield from _faults_of_saving(game)
     log_file = game.console.log_file
     if log_file is not None and (not log_file.startswith("{{world}}/") or ".." in PurePosixPath(log_file).parts):
         yield "console.log_file", "must be below the world: {{world}}/NAME."
     for index, path in enumerate(game.start.requires):
         if not path.startswith(("/", "{{programs}}/", "{{config}}/")):
             yield f"start.requires.{index}", "must be absolute, or begin with {{programs}}/ or {{config}}/."
+
+
+def _faults_of_saving(game: Game) -> Iterator[Fault]:
+    saving = game.saving
+    if saving.before and not game.console.accepts_commands:
+        yield "save.before", "the console accepts no commands."
+    if bool(saving.before) != (saving.proof is not None):
+        yield "save.proof", "belongs to the commands in before: without a proof nobody knows when the world is written."
+    if saving.after and not saving.before:
+        yield "save.after", "undoes the commands in before; there are none."
+    for name, commands in (("before", saving.before), ("after", saving.after)):
+        for index, command in enumerate(commands):
+            if not command.isprintable():
+                yield f"save.{name}.{index}", "must be one line without control characters."
+    for index, pattern in enumerate(saving.sqlite):
+        if pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
+            yield f"save.sqlite.{index}", "must be a path below the world."

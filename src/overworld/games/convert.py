@@ -15,6 +15,7 @@ from overworld.domain.games import (
     Query,
     Ready,
     Roster,
+    Saving,
     Start,
     Stop,
     Variable,
@@ -59,11 +60,23 @@ def to_game(slug: str, file: GameFile) -> Game:
         query=Query(file.query.protocol, file.query.port) if file.query else None,
         roster=Roster(file.roster.joins, file.roster.leaves) if file.roster else None,
         world=WorldLayout(
-            tuple(file.world.include), tuple(file.world.exclude), file.world.storage, file.world.disk_mib
+            exclude=tuple(file.world.exclude),
+            markers=tuple(file.world.markers),
+            home=file.world.home,
+            storage=file.world.storage,
+            disk_mib=file.world.disk_mib,
         ),
         memory=Memory(file.memory.minimum_mib, file.memory.default_mib),
         connect=file.connect,
         image=file.image or slug,
+        saving=Saving(
+            before=tuple(file.save.before),
+            after=tuple(file.save.after),
+            proof=file.save.proof,
+            within=timedelta(seconds=file.save.within_seconds),
+            sqlite=tuple(file.save.sqlite),
+            drill=file.save.drill,
+        ),
     )
 
 
@@ -82,6 +95,6 @@ def _variable(name: str, part: VariablePart) -> Variable:
 
 def _revision(file: GameFile) -> str:
     # What it says, not what it leaves out: a key that a later version knows does not make every game another one. Nor
-    # what it says of its world, for no running process has to know that.
-    content = file.model_dump(mode="json", exclude_unset=True, exclude={"world"})
+    # what it says of its world and of saving it, for no running process has to know that.
+    content = file.model_dump(mode="json", exclude_unset=True, exclude={"world", "save"})
     return hashlib.sha256(json.dumps(content, sort_keys=False).encode()).hexdigest()[:12]

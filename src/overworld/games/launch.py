@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from overworld.domain.errors import BadInput
@@ -69,6 +70,18 @@ def render_announcement(game: Game, text: str) -> str | None:
     return substitute(game.console.announce, {"text": words})
 
 
+def render_home(game: Game, variables: Mapping[str, Value]) -> str:
+    """The folder below the server's world folder in which its game looks for its world; empty: that folder itself.
+    Raises BadInput if the stored variables no longer fit the game."""
+    return substitute(game.world.home, {name: as_text(value) for name, value in _variables(game, variables).items()})
+
+
+def _variables(game: Game, stored: Mapping[str, Value]) -> dict[str, Value]:
+    known = {variable.name for variable in game.variables}
+    values = check_variables(game, {name: value for name, value in stored.items() if name in known})
+    return {f"variables.{name}": value for name, value in values.items()}
+
+
 def _values(
     game: Game, server: Server, layout: Layout, endpoints: tuple[Endpoint, ...], programs_folder: Path
 ) -> dict[str, Value]:
@@ -76,8 +89,6 @@ def _values(
     missing = [port.name for port in game.ports if port.name not in ports]
     if missing:
         raise BadInput(f"{game.title} needs an endpoint for its port {missing[0]}, and the server has none.")
-    known = {variable.name for variable in game.variables}
-    variables = check_variables(game, {name: value for name, value in server.variables.items() if name in known})
     return {
         "world": layout.world,
         "config": layout.config,
@@ -86,7 +97,7 @@ def _values(
         "server.id": server.id,
         "server.name": one_line(server.name),
         **{f"ports.{port.name}": ports[port.name] for port in game.ports},
-        **{f"variables.{name}": value for name, value in variables.items()},
+        **_variables(game, server.variables),
     }
 
 

@@ -162,10 +162,18 @@ class RosterPart(_Part):
 
 
 class WorldPart(_Part):
-    """What of the world folder is worth saving, and what it should lie on."""
+    """What of the world folder is not worth saving (all else is saved), and what it should lie on."""
 
-    include: list[NonEmpty] = Field(default_factory=list, description="Glob patterns below the world; none: all.")
-    exclude: list[NonEmpty] = Field(default_factory=list, description="Glob patterns that are not saved.")
+    exclude: list[NonEmpty] = Field(default_factory=list, description="Glob patterns below the world: not saved.")
+    markers: list[FileName] = Field(
+        default_factory=list,
+        max_length=10,
+        description="Names of files: a folder that holds one of them is a world of this game. None: none is taken in.",
+    )
+    home: Template = Field(
+        default="",
+        description="The folder below {{world}} that holds them; a template that may use {{variables.NAME}}.",
+    )
     storage: Annotated[Storage, Field(strict=False)] = Field(
         default=Storage.DISK,
         description="In a cluster: disk (a volume of its own), or share (a folder in a file share), which suits games "
@@ -177,6 +185,23 @@ class WorldPart(_Part):
         le=MAXIMUM_DISK_MIB,
         description="In a cluster: size of its disk where the owner asks for none; none: the installation's.",
     )
+
+
+class SavePart(_Part):
+    """How it is made to hold still while its world is saved. A stopped game always does."""
+
+    before: list[NonEmpty] = Field(
+        default_factory=list, description="Console commands after which it writes nothing until those in `after`."
+    )
+    after: list[NonEmpty] = Field(default_factory=list, description="Console commands that let it write again.")
+    proof: Regex | None = Field(
+        default=None, description="Output line that says that everything is written, after the commands in `before`."
+    )
+    within_seconds: int = Field(default=30, ge=1, le=600, description="The proof is waited for this long.")
+    sqlite: list[NonEmpty] = Field(
+        default_factory=list, description="Glob patterns below the world of SQLite databases, copied by SQLite itself."
+    )
+    drill: bool = Field(default=False, description="Whether it may be started on a restored copy, to prove a save.")
 
 
 class MemoryPart(_Part):
@@ -201,7 +226,10 @@ class GameFile(_Part):
     console: ConsolePart = Field(default_factory=ConsolePart, description="Its console.")
     query: QueryPart | None = Field(default=None, description="How it is asked who plays.")
     roster: RosterPart | None = Field(default=None, description="Joins and leaves in its output.")
-    world: WorldPart = Field(default_factory=WorldPart, description="What of the world is saved, and what it lies on.")
+    world: WorldPart = Field(
+        default_factory=WorldPart, description="What of the world folder is not saved, and what it lies on."
+    )
+    save: SavePart = Field(default_factory=SavePart, description="How it holds still while its world is saved.")
     memory: MemoryPart = Field(description="Its memory.")
     image: Image | None = Field(
         default=None,

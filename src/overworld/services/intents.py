@@ -19,6 +19,7 @@ _PHRASES = {
     OperationKind.RESTART: ("RestartAsked", "asked for a restart"),
     OperationKind.DELETE: ("DeleteAsked", "deleted the server"),
     OperationKind.UNDELETE: ("UndeleteAsked", "undeleted the server"),
+    OperationKind.UNDO: ("UndoAsked", "asked to undo a restore"),
 }
 
 

@@ -12,6 +12,7 @@ from overworld.domain.errors import BadInput, Conflict, NotFound, PreconditionFa
 from overworld.domain.games import Game, Value
 from overworld.domain.offers import Offer
 from overworld.domain.operations import Operation, OperationKind
+from overworld.domain.saves import SaveReason
 from overworld.domain.servers import NOT_YET_SEEN, Desired, Network, Server
 from overworld.domain.state import State, derive_state
 from overworld.domain.worlds import Storage
@@ -21,7 +22,9 @@ from overworld.services import quota
 from overworld.services.addresses import promise_address
 from overworld.services.choices import check_same, choose_disk_mib, choose_network, choose_storage, grown_disk_mib
 from overworld.services.intents import record_intent
+from overworld.services.jobs import open_job
 from overworld.services.names import clean_name
+from overworld.store import saves
 from overworld.store import servers as rows
 from overworld.store.database import Transaction
 from overworld.store.server_rows import ServerView
@@ -163,8 +166,17 @@ def restart(tx: Transaction, actor: Actor, server_id: str, now: datetime) -> Ope
     return _wish(tx, actor, server, OperationKind.RESTART, now, desired=Desired.RUNNING, restarts=server.restarts + 1)
 
 
-def delete(tx: Transaction, actor: Actor, server_id: str, retention: timedelta, now: datetime) -> Operation:
-    """The server stopped for good, its world kept for ``retention`` (0 to 365 days) and then removed.
+def delete(
+    tx: Transaction,
+    actor: Actor,
+    server_id: str,
+    retention: timedelta,
+    now: datetime,
+    *,
+    has_workers: bool = False,
+) -> Operation:
+    """The server stopped for good, its world kept for ``retention`` (0 to 365 days) and then removed. Where the
+    installation ``has_workers`` the world is saved at its end, if there is anything in it that is not.
 
     Deleting a deleted server sets its retention anew, counted from now. Raises NotFound, BadInput, and Conflict if it
     should be kept longer but its world is being removed already.
@@ -177,6 +189,9 @@ def delete(tx: Transaction, actor: Actor, server_id: str, retention: timedelta, 
         raise Conflict("Too late: its retention has passed and its world is being removed.")
     deleted_at = server.deleted_at or now
     wish = replace(server, deleted_at=deleted_at, purge_at=now + retention)
+    if has_workers and server.desired is not Desired.DELETED and not _is_saved(tx, view):
+        arguments = {"reason": SaveReason.BEFORE_DELETE.value, "label": "", "pinned": False}
+        open_job(tx, server, OperationKind.SAVE, arguments, now)
     return _wish(tx, actor, wish, OperationKind.DELETE, now, desired=Desired.DELETED)
 
 
@@ -194,6 +209,18 @@ def undelete(tx: Transaction, actor: Actor, server_id: str, now: datetime) -> Op
         raise Conflict("Too late: the time for undoing has passed and its world is being removed.")
     wish = replace(server, deleted_at=None, purge_at=None)
     return _wish(tx, actor, wish, OperationKind.UNDELETE, now, desired=Desired.STOPPED)
+
+
+def _is_saved(tx: Transaction, view: ServerView) -> bool:
+    """Whether nothing would be lost with the world: it was never played, or saved since its game ended."""
+    ready = find_condition(view.status.conditions, ConditionType.READY)
+    saved = find_condition(view.status.conditions, ConditionType.SAVED)
+    if ready is None or ready.reason != Reason.STOPPED or view.server.desired is not Desired.STOPPED:
+        return view.status.world_seen == 0
+    if saved is None or saved.reason == Reason.NEVER_STOPPED:
+        return True
+    last = saves.last_kept(tx, view.server.id)
+    return last is not None and last.created_at >= ready.since
 
 
 def _is_being_removed(view: ServerView) -> bool:

@@ -14,7 +14,8 @@ from overworld.domain.addresses import AddressLease
 from overworld.domain.conditions import Condition, ConditionType, Truth
 from overworld.domain.exits import Exit
 from overworld.domain.games import Protocol
-from overworld.domain.operations import Operation, OperationKind, Outcome
+from overworld.domain.operations import Operation, OperationKind, Outcome, Progress
+from overworld.domain.saves import SaveHealth
 from overworld.domain.servers import Desired, Endpoint, Network, Place, RetiredWorld, Server, Status
 from overworld.domain.worlds import Storage
 
@@ -178,6 +179,10 @@ def read_operation(value: Values) -> Operation:
         reason=value["reason"],
         message=value["message"],
         ended_at=None if value["ended_at"] is None else read_time(value["ended_at"]),
+        arguments=value["arguments"],
+        progress=None if value["progress"] is None else Progress(**value["progress"]),
+        attempts=value["attempts"],
+        cancel_asked_at=None if value["cancel_asked_at"] is None else read_time(value["cancel_asked_at"]),
     )
 
 
@@ -227,3 +232,20 @@ def read_time(value: datetime | str) -> datetime:
     """A time in UTC, from a column or from PostgreSQL's JSON."""
     at = datetime.fromisoformat(value) if isinstance(value, str) else value
     return at.astimezone(UTC)
+
+
+def read_health(row: Values) -> SaveHealth:
+    """The health of a row of its table."""
+
+    def time(name: str) -> datetime | None:
+        return None if row[name] is None else read_time(row[name])
+
+    return SaveHealth(
+        last_saved_at=time("last_saved_at"),
+        last_proven_at=time("last_proven_at"),
+        last_checked_at=time("last_checked_at"),
+        problem_reason=row["problem_reason"],
+        problem=row["problem"],
+        problem_since=time("problem_since"),
+        checks=row["checks"],
+    )

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, insert, select, text, update
 
-from overworld.domain.operations import Operation, Outcome, Verdict
+from overworld.domain.operations import JOBS, Operation, Outcome, Verdict
 from overworld.store.codecs import clean_text, read_operation
 from overworld.store.database import Transaction
 from overworld.store.pages import DEFAULT_PAGE_SIZE, Order, Page, fetch_page
@@ -34,6 +34,7 @@ def insert_operation(tx: Transaction, new: Operation) -> None:
             reason=new.reason,
             message=new.message,
             ended_at=new.ended_at,
+            arguments=dict(new.arguments),
         )
     )
 
@@ -92,11 +93,17 @@ def end_operation(tx: Transaction, operation_id: str, verdict: Verdict, now: dat
     return None if row is None else read_operation(row)
 
 
-def abort_open_operations(tx: Transaction, server_id: str, message: str, now: datetime) -> int:
-    """End every open operation of the server because a newer wish took its place; how many there were."""
+def abort_open_operations(
+    tx: Transaction, server_id: str, message: str, now: datetime, *, jobs_too: bool = False
+) -> int:
+    """End every open wish for the server because a newer one took its place; how many there were. What a worker does
+    goes on (``JOBS``), unless ``jobs_too``."""
+    which = [operation.c.server_id == server_id, IS_OPEN]
+    if not jobs_too:
+        which.append(operation.c.kind.not_in(JOBS))
     return tx.execute(
         update(operation)
-        .where(operation.c.server_id == server_id, IS_OPEN)
+        .where(*which)
         .values(outcome=Outcome.ABORTED, reason="NewerIntent", message=message, ended_at=now)
     ).rowcount
 

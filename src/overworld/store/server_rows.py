@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, Table, Text, func, literal_column, select
 
 from overworld.domain.activity import Activity
+from overworld.domain.saves import SaveHealth
 from overworld.domain.servers import NOT_YET_SEEN, Server, Status
 from overworld.domain.state import State, derive_state
-from overworld.store.codecs import Values, read_activity, read_server, read_status
-from overworld.store.tables import account, retired_world, server, server_activity, server_status
+from overworld.store.codecs import Values, read_activity, read_health, read_server, read_status
+from overworld.store.tables import account, retired_world, save_health, server, server_activity, server_status
 
 # A server that the controller has not seen yet has no status row.
 STORED_STATE: ColumnElement[str] = func.coalesce(server_status.c.state, literal_column("'pending'", Text))
@@ -26,6 +27,7 @@ class ServerView:
     state: State
     activity: Activity | None
     owner_name: str
+    saves: SaveHealth = field(default_factory=SaveHealth)
 
 
 def retired_worlds_of(source: FromClause) -> ColumnElement[Any]:
@@ -53,11 +55,13 @@ def select_views(source: FromClause = server) -> Select[Any]:
             retired_worlds_of(source),
             *(column.label(f"status_{column.name}") for column in server_status.c),
             *(column.label(f"activity_{column.name}") for column in server_activity.c),
+            *(column.label(f"saves_{column.name}") for column in save_health.c),
             account.c.name.label("owner_name"),
         )
         .join_from(source, account, account.c.id == source.c.account_id)
         .outerjoin(server_status, server_status.c.server_id == source.c.id)
         .outerjoin(server_activity, server_activity.c.server_id == source.c.id)
+        .outerjoin(save_health, save_health.c.server_id == source.c.id)
     )
 
 
@@ -71,6 +75,7 @@ def read_view(row: Values) -> ServerView:
         state=derive_state(found, status),
         activity=read_activity_columns(row),
         owner_name=row["owner_name"],
+        saves=read_health_columns(row),
     )
 
 
@@ -94,3 +99,10 @@ def read_activity_columns(row: Values) -> Activity | None:
     if row["activity_server_id"] is None:
         return None
     return read_activity({column.name: row[f"activity_{column.name}"] for column in server_activity.c})
+
+
+def read_health_columns(row: Values) -> SaveHealth:
+    """What the saves have shown, of the columns ``saves_*``."""
+    if row["saves_server_id"] is None:
+        return SaveHealth()
+    return read_health({column.name: row[f"saves_{column.name}"] for column in save_health.c})

@@ -173,7 +173,7 @@ def purge_server(tx: Transaction, server_id: str, now: datetime) -> bool:
         return False
     release_ports(tx, server_id)
     release_lease(tx, server_id)
-    abort_open_operations(tx, server_id, "The server was removed for good.", now)
+    abort_open_operations(tx, server_id, "The server was removed for good.", now, jobs_too=True)
     tx.execute(delete(server).where(server.c.id == server_id))
     return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -73,6 +74,7 @@ server = Table(
     Column("variables", JSONB, nullable=False),
     Column("memory_mib", Integer, nullable=False),
     Column("world_generation", Integer, nullable=False),
+    Column("newest_world", Integer, nullable=False, server_default="1"),  # no generation is given twice
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
     Column("deleted_at", Time),
@@ -168,6 +170,10 @@ operation = Table(
     Column("reason", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("ended_at", Time),
+    Column("arguments", JSONB, nullable=False, server_default="{}"),
+    Column("progress", JSONB),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("cancel_asked_at", Time),
     Index("ix_operation_open", "server_id", postgresql_where=text("outcome = 'running'")),
     Index("ix_operation_created", "created_at", "id"),
     Index("ix_operation_server_created", "server_id", "created_at", "id"),
@@ -270,4 +276,104 @@ idempotency = Table(
     Column("body", Text, nullable=False),
     Column("created_at", Time, nullable=False),
     Index("ix_idempotency_created_at", "created_at"),
+)
+
+# No foreign keys here and in save_key: saves outlive their server, for as long as the installation keeps them.
+save = Table(
+    "save",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("server_id", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
+    Column("operation_id", Text, nullable=False),
+    Column("world_generation", Integer, nullable=False),
+    Column("snapshot_id", Text),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("pinned", Boolean, nullable=False),
+    Column("quiet", Text),
+    Column("off_seconds", Double),
+    Column("bytes_total", BigInteger),
+    Column("bytes_new", BigInteger),
+    Column("files", BigInteger),
+    Column("seconds", Double),
+    Column("game_revision", Text, nullable=False),
+    Column("configuration_revision", BigInteger, nullable=False),
+    Column("spec", JSONB, nullable=False),  # what it takes to make the server anew
+    Column("proven_at", Time),
+    Column("proof", Text),
+    Column("error", Text, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("ended_at", Time),
+    CheckConstraint("state IN ('running', 'kept', 'failed', 'gone')", name="state"),
+    CheckConstraint("state <> 'kept' OR snapshot_id IS NOT NULL", name="snapshot"),
+    Index("ix_save_server_created", "server_id", "created_at", "id"),
+    Index("ix_save_account_created", "account_id", "created_at", "id"),
+    Index("ix_save_running", "server_id", postgresql_where=text("state = 'running'")),
+    Index("ix_save_ended", "ended_at", postgresql_where=text("state IN ('failed', 'gone')")),
+)
+
+save_policy = Table(
+    "save_policy",
+    metadata,
+    Column("server_id", Text, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("cron", Text),
+    Column("time_zone", Text),
+    Column("keep_last", Integer),
+    Column("keep_hourly", Integer),
+    Column("keep_daily", Integer),
+    Column("keep_weekly", Integer),
+    Column("keep_monthly", Integer),
+    Column("quota_mib", BigInteger),
+    Column("drill", Boolean),
+    Column("next_at", Time),  # null: not planned yet; infinity: on no schedule
+    Column("check_at", Time),
+    Column("drill_at", Time),
+    Index("ix_save_policy_next_at", "next_at"),
+)
+
+save_health = Table(  # what the saves of a server have shown: written by workers
+    "save_health",
+    metadata,
+    Column("server_id", Text, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True),
+    Column("last_saved_at", Time),
+    Column("last_proven_at", Time),
+    Column("last_checked_at", Time),
+    Column("checks", Integer, nullable=False, server_default="0"),
+    Column("problem_reason", Text, nullable=False, server_default=""),
+    Column("problem", Text, nullable=False, server_default=""),
+    Column("problem_since", Time),
+)
+
+save_key = Table(  # the password of a server's repository, encrypted under a key that is not in this database
+    "save_key",
+    metadata,
+    Column("server_id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("wrapped", Text, nullable=False),
+    Column("waste_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("created_at", Time, nullable=False),
+    Column("remove_at", Time),  # set when the server is purged
+)
+
+world_lease = Table(  # one job at a time touches a world; the epoch fences what it writes
+    "world_lease",
+    metadata,
+    Column("server_id", Text, primary_key=True),
+    Column("operation_id", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("expires_at", Time, nullable=False),
+    Index("ix_world_lease_expires_at", "expires_at"),
+)
+
+saving_off = Table(  # written before a game is told not to write, removed after it was told to go on
+    "saving_off",
+    metadata,
+    Column("server_id", Text, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True),
+    Column("operation_id", Text, nullable=False),
+    Column("since", Time, nullable=False),
 )

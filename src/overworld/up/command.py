@@ -19,6 +19,7 @@ from overworld.controller.role import run_controller
 from overworld.domain.errors import Unavailable
 from overworld.monitor.role import run_monitor
 from overworld.settings import Settings
+from overworld.store import world_leases
 from overworld.store.database import Database
 from overworld.store.lease import release_all_of
 from overworld.store.schema import upgrade
@@ -63,6 +64,7 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
             if stop_games:
                 stack.push_async_callback(stop_all_games, wiring.open_engine(settings), click.echo)
             await wait_until_free(settings.listen_host, settings.listen_port, stop)
+            await stack.enter_async_context(wiring.files_server(settings, database))
             await stack.enter_async_context(web_process())
             async with asyncio.TaskGroup() as roles:
                 controller = run_controller(
@@ -80,6 +82,11 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
                 )
                 roles.create_task(controller, name="controller")
                 roles.create_task(monitor, name="monitor")
+                if settings.has_workers:
+                    worker = wiring.run_worker(
+                        settings, database, engine, catalogue, stop, holder=f"{HOLDER_PREFIX}{secrets.token_hex(4)}"
+                    )
+                    roles.create_task(worker, name="worker")
                 roles.create_task(_tell_when_ready(settings, stop), name="ready message")
             if not stop_games and (running := count_running(engine)):
                 click.echo(
@@ -94,6 +101,7 @@ def _release_leases_of_the_dead(database: Database, settings: Settings) -> None:
     if settings.runs_embedded_database:
         with database.transaction() as tx:
             release_all_of(tx, HOLDER_PREFIX)
+            world_leases.release_all_of(tx, HOLDER_PREFIX)
 
 
 @asynccontextmanager

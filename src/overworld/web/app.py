@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask, Response
 
-from overworld.web.api import accounts, addresses, console, events, games, nodes, operations, servers, usage
+from overworld.web.api import (
+    accounts,
+    addresses,
+    console,
+    events,
+    files,
+    games,
+    nodes,
+    operations,
+    save_policies,
+    saved_files,
+    saves,
+    servers,
+    usage,
+)
 from overworld.web.dispatch import make_view
 from overworld.web.docs import make_docs
 from overworld.web.health import make_health
@@ -22,14 +36,19 @@ if TYPE_CHECKING:
     from overworld.games.catalogue import Catalogue
     from overworld.settings import Settings
     from overworld.store.database import Database
+    from overworld.web.worker_link import WorkerLink
 
 MAX_BODY_BYTES = 1024 * 1024
 
 GROUPS: tuple[Routes, ...] = (
     games.routes,
     servers.routes,
+    saves.routes,
+    save_policies.routes,
+    saved_files.routes,
     operations.routes,
     console.routes,
+    files.routes,
     events.routes,
     usage.routes,
     accounts.routes,
@@ -38,10 +57,12 @@ GROUPS: tuple[Routes, ...] = (
 )
 
 
-def create_app(database: Database, console: Console, catalogue: Catalogue, settings: Settings) -> Flask:
+def create_app(
+    database: Database, console: Console, catalogue: Catalogue, settings: Settings, worker: WorkerLink
+) -> Flask:
     """The API as a WSGI application. Connects to nothing before the first request; holds no state between requests,
     so any number of processes may serve the same database."""
-    installation = Installation(database, console, catalogue, settings)
+    installation = Installation(database, console, catalogue, settings, worker)
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.merge_slashes = False  # else //x is answered with a redirect, which is HTML and no problem document

@@ -29,7 +29,7 @@ def make_view(route: Route, installation: Installation) -> Callable[..., Respons
         now = datetime.now(UTC)
         credentials = auth.read_credentials()
         # Read before a connection is taken from the pool: a slow sender must not hold one.
-        raw = request.get_data() if request.method in BODY_METHODS else b""
+        raw = request.get_data() if request.method in BODY_METHODS and route.raw_body is None else b""
         with installation.database.transaction() as tx:
             actor, token = auth.authenticate(tx, credentials, now)
             inputs.check_path(path)
@@ -99,6 +99,8 @@ def render_reply(reply: Reply) -> Response:
         response = Response(reply.stream, status=reply.status, content_type=f"{Media.EVENTS}; charset=utf-8")
         response.headers.update(STREAM_HEADERS)
         return response
+    if reply.pieces is not None:
+        return Response(reply.pieces, status=reply.status, headers={"Cache-Control": "no-store", **reply.headers})
     if reply.text is not None:
         response = Response(reply.text, status=reply.status, content_type=f"{Media.TEXT}; charset=utf-8")
     elif reply.body is not None:

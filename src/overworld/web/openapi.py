@@ -115,7 +115,7 @@ def implied_problems(route: Route) -> frozenset[int]:
     statuses = {401, 422, 500, 503} | route.problems
     if "<" in route.rule:
         statuses.add(404)
-    if route.method in {"POST", "PATCH"}:
+    if route.method in {"POST", "PATCH", "PUT"}:
         statuses |= {400, 413}
     if route.method == "POST":
         statuses.add(409)
@@ -142,7 +142,13 @@ def _operation(route: Route, routes: Iterable[Route]) -> JsonObject:
             "required": True,
             "content": {Media.JSON.value: {"schema": _reference(route.body)}},
         }
+    if route.raw_body is not None:
+        operation["requestBody"] = {"content": {route.raw_body.value: {"schema": _raw_schema(route.raw_body)}}}
     return operation
+
+
+def _raw_schema(media: Media) -> JsonObject:
+    return {"type": "string", "format": "binary"} if media is Media.BYTES else {"type": "string"}
 
 
 def _parameters(route: Route) -> list[JsonObject]:
@@ -200,7 +206,9 @@ def _responses(route: Route, routes: Iterable[Route]) -> JsonObject:
         success["headers"]["Idempotent-Replayed"] = _header("Idempotent-Replayed", required=False)
     if answer.model is not None:
         success["content"] = {Media.JSON.value: {"schema": _reference(answer.model)}}
-        success["content"].update({media.value: {"schema": {"type": "string"}} for media in answer.also})
+    if answer.also:
+        content = success.setdefault("content", {})
+        content.update({media.value: {"schema": _raw_schema(media)} for media in answer.also})
     if answer.names:
         success["links"] = _links(answer, routes)
     responses: JsonObject = {str(answer.status): success}

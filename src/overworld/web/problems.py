@@ -138,7 +138,7 @@ def _on_http_error(error: HTTPException) -> Response:
         response.headers["Allow"] = allowed
         return response
     if error.code == 413:
-        return render_problem(TooLarge("A body may have 1 MiB at most."))
+        return render_problem(TooLarge(f"Here a body may have {(request.max_content_length or 0) // 2**20} MiB."))
     return render_problem(Malformed("The request is not as HTTP wants it."), status=error.code)
 
 

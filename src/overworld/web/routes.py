@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from overworld.games.catalogue import Catalogue
     from overworld.settings import Settings
     from overworld.store.database import Database, Transaction
+    from overworld.web.worker_link import Pieces, WorkerLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Installation:
     console: Console
     catalogue: Catalogue
     settings: Settings
+    worker: WorkerLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a view answers. ``version`` is the part of the ETag that an edit changes: what ``If-Match`` is compared
-    with. Either ``body``, or ``text``, or ``stream``, or none of them."""
+    with. Either ``body``, or ``text``, or ``stream``, or ``pieces`` (with headers that say what they are), or none of
+    them."""
 
     status: int
     body: BaseModel | None = None
@@ -59,6 +62,7 @@ class Reply:
     version: str = ""
     text: str | None = None
     stream: Iterator[str] | None = None
+    pieces: Pieces | None = None
 
 
 class Media(StrEnum):
@@ -67,6 +71,7 @@ class Media(StrEnum):
     JSON = "application/json"
     TEXT = "text/plain"
     EVENTS = "text/event-stream"
+    BYTES = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,8 @@ View = Callable[..., Reply | Callable[[], Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one address. ``problems`` are statuses beyond those that its shape implies."""
+    """One method of one address. ``problems`` are statuses beyond those that its shape implies. ``raw_body`` is what a
+    body is that the view itself reads, as it comes."""
 
     method: str
     rule: str
@@ -99,6 +105,7 @@ class Route:
     problems: frozenset[int]
     takes_if_match: bool
     shows_secret: bool
+    raw_body: Media | None
 
     @property
     def name(self) -> str:
@@ -125,6 +132,7 @@ class Routes:
         problems: tuple[int, ...] = (),
         takes_if_match: bool = False,
         shows_secret: bool = False,
+        raw_body: Media | None = None,
     ) -> Callable[[View], View]:
         """Declare the decorated function as the view of ``method`` on ``rule``.
 
@@ -144,6 +152,7 @@ class Routes:
                     problems=frozenset(problems),
                     takes_if_match=takes_if_match,
                     shows_secret=shows_secret,
+                    raw_body=raw_body,
                 )
             )
             return view
@@ -161,6 +170,7 @@ class PathValue:
 
 PATH_VALUES: Mapping[str, PathValue] = {
     "server_id": PathValue(ID_PATTERN, "Id of a server."),
+    "save_id": PathValue(ID_PATTERN, "Id of a save."),
     "operation_id": PathValue(ID_PATTERN, "Id of an operation."),
     "account_id": PathValue(f"{ID_PATTERN}|me", "Id of an account, or `me`."),
     "token_id": PathValue(ID_PATTERN, "Id of a token (not the token itself)."),

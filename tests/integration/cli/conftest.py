@@ -23,11 +23,13 @@ from overworld.domain.accounts import Quota, Role
 from overworld.engines.base import Line
 from overworld.engines.memory import MemoryConsole, MemoryEngine, MemoryWorld
 from overworld.games.catalogue import Catalogue
+from overworld.secret_file import keep_secret
 from overworld.services import bootstrap, tokens
 from overworld.settings import Settings
 from overworld.store.accounts import create_account
 from overworld.store.database import Database
 from overworld.web.app import create_app
+from overworld.web.worker_link import WorkerLink
 from waiting import PAUSE_SECONDS
 
 Run = Callable[..., Result]
@@ -35,11 +37,12 @@ Run = Callable[..., Result]
 
 @dataclass(frozen=True)
 class Overworld:
-    """A running Overworld and the tokens of its admin and of a user with a quota of two servers."""
+    """A running Overworld, the tokens of its admin and of a user with a quota of two servers, and its data folder."""
 
     url: str
     admin: str
     user: str
+    data: Path
 
 
 class PatientConsole(MemoryConsole):
@@ -66,7 +69,8 @@ def overworld(database: Database, tmp_path: Path, logs_aside: None) -> Iterator[
     """The API and its controller, ended with the test."""
     settings = Settings(data_folder=tmp_path / "data")
     world = MemoryWorld()
-    app = create_app(database, PatientConsole(world), Catalogue.load(), settings)
+    worker = WorkerLink(settings.data_folder / "worker.socket", keep_secret(settings.data_folder / "worker-secret"))
+    app = create_app(database, PatientConsole(world), Catalogue.load(), settings, worker)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     controlling = _Controller(database, world, settings)
@@ -78,7 +82,7 @@ def overworld(database: Database, tmp_path: Path, logs_aside: None) -> Iterator[
     serving.start()
     controlling.start()
     try:
-        yield Overworld(f"http://127.0.0.1:{server.server_port}", admin, user)
+        yield Overworld(f"http://127.0.0.1:{server.server_port}", admin, user, settings.data_folder)
     finally:
         controlling.stop()
         server.shutdown()

@@ -43,6 +43,10 @@ class Client:
         """PATCH."""
         return self.ask("PATCH", path, **given)
 
+    def put(self, path: str, **given: Any) -> TestResponse:
+        """PUT."""
+        return self.ask("PUT", path, **given)
+
     def delete(self, path: str, **given: Any) -> TestResponse:
         """DELETE."""
         return self.ask("DELETE", path, **given)

@@ -15,11 +15,14 @@ from integration.web.serving import Served, serve
 from overworld.domain.accounts import Quota, Role
 from overworld.engines.memory import MemoryConsole, MemoryWorld
 from overworld.games.catalogue import Catalogue
+from overworld.secret_file import keep_secret
 from overworld.services import bootstrap, tokens
 from overworld.settings import Settings
 from overworld.store.accounts import create_account, find_account_by_name
 from overworld.store.database import Database
 from overworld.web.app import create_app
+from overworld.web.worker_link import WorkerLink
+from worlds.serving import serve_files
 
 
 @pytest.fixture
@@ -37,7 +40,8 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def app(database: Database, world: MemoryWorld, settings: Settings) -> Flask:
     """The API."""
-    return create_app(database, MemoryConsole(world), Catalogue.load(), settings)
+    worker = WorkerLink(settings.data_folder / "worker.socket", keep_secret(settings.data_folder / "worker-secret"))
+    return create_app(database, MemoryConsole(world), Catalogue.load(), settings, worker)
 
 
 @pytest.fixture
@@ -74,6 +78,15 @@ def _user(app: Flask, database: Database, name: str) -> Client:
         account = create_account(tx, name=name, role=Role.USER, quota=Quota(servers=10, memory_mib=16384), now=now)
         issued = tokens.issue_for(tx, account, label="tests", lifetime=None, now=now)
     return Client(app, issued.plain, account.id)
+
+
+@pytest.fixture
+def files(settings: Settings) -> Iterator[Path]:
+    """The worker's side of files; the data folder that it works in. Every user can come to it."""
+    for folder in (settings.data_folder, *settings.data_folder.parents[:3]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    with serve_files(settings.data_folder):
+        yield settings.data_folder
 
 
 @pytest.fixture

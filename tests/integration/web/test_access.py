@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from flask import Flask
 
 from integration.web.clients import Client
 from integration.web.nodes import NODE, lay_node
+from kept_saves import make_kept_save
 from overworld.domain.nodes import NodeState
 from overworld.store.database import Database
+from worlds.serving import make_world
 
 API = "/api/v1"
 
@@ -20,14 +23,16 @@ API = "/api/v1"
 @dataclass(frozen=True)
 class Row:
     """The status that each gets who asks for something of Anna's: nobody (no token), Anna, Ben (another tenant) and
-    an admin. ``deleted``: her server is deleted before."""
+    an admin. ``deleted``: her server is deleted before. ``files``: it has a world, with a file in it."""
 
     nobody: int
     anna: int
     ben: int
     admin: int
     body: Mapping[str, Any] | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
     deleted: bool = False
+    files: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -63,9 +68,33 @@ TABLE: Mapping[tuple[str, str], Row] = {
     ("POST", f"{API}/servers/<server_id>/stop"): own(202),
     ("POST", f"{API}/servers/<server_id>/restart"): own(202),
     ("POST", f"{API}/servers/<server_id>/undelete"): own(202, deleted=True),
+    ("GET", f"{API}/saves"): each(),
+    ("GET", f"{API}/saves/<save_id>"): own(),
+    ("GET", f"{API}/saves/<save_id>/files"): own(409),  # the worker of these tests has no saves
+    ("GET", f"{API}/saves/<save_id>/content"): own(409),
+    ("PATCH", f"{API}/saves/<save_id>"): own(body={"pinned": True}),
+    ("DELETE", f"{API}/saves/<save_id>"): own(202),
+    ("POST", f"{API}/saves/<save_id>/clone"): Row(401, 202, 404, 202, body={"name": "Copy of <save_id>"}),
+    ("GET", f"{API}/servers/<server_id>/saves"): own(),
+    ("POST", f"{API}/servers/<server_id>/saves"): own(202, body={}),
+    ("POST", f"{API}/servers/<server_id>/restore"): own(202, body={"save_id": "<save_id>"}),
+    ("POST", f"{API}/servers/<server_id>/undo-restore"): own(409),  # nothing was restored
+    ("POST", f"{API}/servers/<server_id>/prove"): own(202, body={}),
+    ("POST", f"{API}/servers/<server_id>/check-saves"): own(202),
+    ("GET", f"{API}/servers/<server_id>/save-policy"): own(),
+    ("PATCH", f"{API}/servers/<server_id>/save-policy"): own(body={"keep_last": 3}),
     ("GET", f"{API}/servers/<server_id>/console"): own(),
     ("POST", f"{API}/servers/<server_id>/console"): own(409, body={"command": "list"}),  # it does not run
     ("GET", f"{API}/servers/<server_id>/logs"): own(),
+    ("GET", f"{API}/servers/<server_id>/files"): own(files=True),
+    ("DELETE", f"{API}/servers/<server_id>/files"): own(204, files=True, query={"path": "file"}),
+    ("GET", f"{API}/servers/<server_id>/files/entry"): own(files=True, query={"path": "file"}),
+    ("GET", f"{API}/servers/<server_id>/files/text"): own(files=True, query={"path": "file"}),
+    ("PUT", f"{API}/servers/<server_id>/files/text"): own(files=True, query={"path": "file"}),
+    ("GET", f"{API}/servers/<server_id>/files/content"): own(files=True, query={"path": "file"}),
+    ("PUT", f"{API}/servers/<server_id>/files/content"): own(files=True, query={"path": "file"}),
+    ("POST", f"{API}/servers/<server_id>/files/folders"): own(201, files=True, body={"path": "new"}),
+    ("POST", f"{API}/servers/<server_id>/files/rename"): own(files=True, body={"path": "file", "to": "new"}),
     ("GET", f"{API}/servers/<server_id>/events"): own(),
     ("GET", f"{API}/servers/<server_id>/activity"): own(),
     ("GET", f"{API}/operations"): each(),
@@ -106,7 +135,7 @@ def test_every_route_has_a_row(app: Flask) -> None:
 
 @pytest.mark.parametrize(("method", "rule"), list(TABLE))
 def test_access(
-    method: str, rule: str, nobody: Client, anna: Client, ben: Client, admin: Client, database: Database
+    method: str, rule: str, nobody: Client, anna: Client, ben: Client, admin: Client, database: Database, files: Path
 ) -> None:
     """Each gets what the table says, for a thing of Anna's that is made anew before each try."""
     row = TABLE[method, rule]
@@ -114,12 +143,18 @@ def test_access(
         lay_node(database, NodeState.NEEDS_WORD)
     seen = {}
     for who, client in (("nobody", nobody), ("ben", ben), ("anna", anna), ("admin", admin)):
-        path = _fill(rule, _things_of(anna, who, deleted=row.deleted))
-        answer = client.ask(method, f"/{path}", json=row.body, headers=row.headers)
+        things = _things_of(anna, who, deleted=row.deleted)
+        things["save_id"] = make_kept_save(database, things["server_id"]).id
+        if row.files:
+            (make_world(database, files, things["server_id"]) / "file").write_text("hers")
+        path = _fill(rule, things)
+        body = _fill_body(row.body, things)
+        answer = client.ask(method, f"/{path}", json=body, query_string=row.query, headers=row.headers)
         seen[who] = answer.status_code
         if answer.status_code >= 400:
             assert answer.mimetype == "application/problem+json"
             assert answer.get_json()["type"].startswith("/docs/problems/")
+        answer.close()  # a download goes on until somebody closes it
     assert seen == {"nobody": row.nobody, "ben": row.ben, "anna": row.anna, "admin": row.admin}
 
 
@@ -143,6 +178,17 @@ def test_lists_show_only_ones_own(anna: Client, ben: Client, admin: Client) -> N
     assert ben.get(f"/operations?server={server['id']}").get_json()["items"] == []
 
 
+def test_a_save_of_somebody_else_is_nowhere(anna: Client, ben: Client, database: Database) -> None:
+    """Not in a list, not by the id of its server, and it restores into no server of another's."""
+    save = make_kept_save(database, anna.make_server()["id"])
+    assert [each["id"] for each in anna.get("/saves").get_json()["items"]] == [save.id]
+    assert ben.get("/saves").get_json()["items"] == []
+    assert ben.get(f"/saves?server={save.server_id}").get_json()["items"] == []
+    bens = ben.make_server()["id"]
+    assert ben.post(f"/servers/{bens}/restore", json={"save_id": save.id}).status_code == 404
+    assert ben.post(f"/servers/{bens}/prove", json={"save_id": save.id}).status_code == 404
+
+
 def _things_of(anna: Client, who: str, *, deleted: bool) -> dict[str, str]:
     server = anna.make_server(f"for {who}", start=True)
     if deleted:
@@ -156,6 +202,15 @@ def _things_of(anna: Client, who: str, *, deleted: bool) -> dict[str, str]:
         "token_id": token["id"],
         "name": "start.js",
         "node_name": NODE,
+    }
+
+
+def _fill_body(body: Mapping[str, Any] | None, things: Mapping[str, str]) -> Mapping[str, Any] | None:
+    if body is None:
+        return None
+    return {
+        name: value.replace("<save_id>", things["save_id"]) if isinstance(value, str) else value
+        for name, value in body.items()
     }
 
 

@@ -80,6 +80,9 @@ class Histories(Installation, RuleBasedStateMachine):
     def put_a_new_world(self, index: int, hours: int) -> None:
         if key := self.pick(index, is_deleted=False):
             server = self.rows.rows[key].server
+            if server.world_generation not in self.world.observe(key).worlds:
+                return  # a restore waits until its server has its place
+            self.world.make_world(key, server.world_generation + 1)
             retired = RetiredWorld(server.world_generation, self.clock.now + timedelta(hours=hours))
             self.rows.edit(
                 key,

@@ -16,7 +16,7 @@ from overworld.domain.games import Game, Value, Variable, VariableKind
 from overworld.domain.observed import Launch, Layout
 from overworld.domain.servers import Desired, Endpoint, Server
 from overworld.games.catalogue import Catalogue
-from overworld.games.launch import render_announcement, render_connect, render_launch
+from overworld.games.launch import render_announcement, render_connect, render_home, render_launch
 from overworld.games.variables import check_variables, find_fault
 
 CATALOGUE = Catalogue.load()
@@ -193,3 +193,12 @@ def test_a_game_without_a_command_for_it_tells_nobody() -> None:
     """There is nothing to send."""
     game = game_of("luanti")
     assert render_announcement(replace(game, console=replace(game.console, announce=None)), "hello") is None
+
+
+@pytest.mark.parametrize(
+    ("slug", "home"),
+    [("luanti", "world"), ("minecraft", "world/1.12.2"), ("openttd", "openttd/save"), ("openarena", "")],
+)
+def test_a_world_that_is_brought_has_its_place(slug: str, home: str) -> None:
+    """Where the game looks for its world, with the server's own variables."""
+    assert render_home(game_of(slug), {"version": "1.12.2"}) == home

@@ -66,7 +66,8 @@ def _message(operation: Json) -> str:
 def cancel(session: Session, operation: str) -> None:
     """Call off an operation that has not ended.
 
-    Only a create or a start can be: a stop that was sent to a game cannot be called back. OPERATION is an id.
+    A create, a start, and what is done with saves can be; a stop that was sent to a game cannot be called back.
+    OPERATION is an id.
     """
     cancelled = session.api.post(api_path("operations", operation, "cancel")).document
     if session.as_json:

@@ -49,6 +49,10 @@ class Folders:
     def world(self, server_id: ServerId, generation: int) -> Path:
         return self.worlds(server_id) / str(generation)
 
+    def making(self, server_id: ServerId, generation: int) -> Path:
+        """The room in which a worker makes a generation: nobody else may enter it, and it is no world yet."""
+        return self.worlds(server_id) / f".making-{generation}"
+
     def layout(self, server_id: ServerId, generation: int) -> Layout:
         return Layout(world=str(self.world(server_id, generation)), config=str(self.config(server_id)))
 
@@ -88,6 +92,12 @@ class Folders:
         with _alone_in(self.run(server_id)):  # two engines at once would move each other's files away
             self._write_files(server_id, user, files)
 
+    def make_world(self, server_id: ServerId, generation: int, user: User | None) -> None:
+        """Make sure that this generation of the world is there, empty if it is new; the server itself is there."""
+        if generation < 1:
+            raise EngineRefused("BadGeneration", f"{generation} is no generation of a world.", retry_after=None)
+        _own_folder(self.world(server_id, generation), 0o700, user)
+
     def _write_files(self, server_id: ServerId, user: User | None, files: Mapping[str, str]) -> None:
         folder = self.config(server_id)
         for name, content in files.items():
@@ -117,13 +127,16 @@ class Folders:
 
     def remove_world(self, server_id: ServerId, generation: int) -> None:
         """Remove one generation of the world. Follows no link; fine if it is gone already."""
-        _remove_tree(self.world(server_id, generation))
+        remove_tree(self.world(server_id, generation))
         self._remove_if_empty(server_id)
 
     def remove_rest(self, server_id: ServerId) -> None:
-        """Remove everything but worlds."""
-        _remove_tree(self.config(server_id))
-        _remove_tree(self.run(server_id))
+        """Remove everything but worlds; what a worker began to make is none."""
+        with suppress(FileNotFoundError), os.scandir(self.worlds(server_id)) as entries:
+            for entry in [entry for entry in entries if entry.name.startswith(".making-")]:
+                remove_tree(Path(entry.path))
+        remove_tree(self.config(server_id))
+        remove_tree(self.run(server_id))
         self._remove_if_empty(server_id)
 
     def _remove_if_empty(self, server_id: ServerId) -> None:
@@ -178,7 +191,7 @@ def _own_folder(path: Path, mode: int, user: User | None = None) -> None:
         path.chmod(mode)
 
 
-def _remove_tree(path: Path) -> None:
+def remove_tree(path: Path) -> None:
     """By ``rm``, for Python's own way ends at a depth that a game can dig to. What is mounted inside stays, and is an
     error. Raises EngineUnavailable with the reason of the first file that cannot be removed."""
     command = ["rm", "-rf", "--one-file-system", "--", str(path)]

@@ -129,6 +129,12 @@ class MemoryWorld:
                 machine.want = want
                 self._turn(want.server_id, replace(process, spec_hash=want.spec_hash), keep_timers=True)
 
+    def make_world(self, server_id: ServerId, generation: int) -> None:
+        """A new generation beside the present one, as a worker makes it where the server has its place."""
+        if (machine := self.machines.get(server_id)) is not None:
+            machine.worlds |= {generation}
+            self._tell(server_id)
+
     def delete(self, removal: Removal) -> None:
         """What ``Engine.delete`` promises."""
         machine = self.machines.get(removal.server_id)

@@ -114,7 +114,8 @@ def show(call: Call, operation_id: str) -> Reply:
 def cancel(call: Call, operation_id: str) -> Reply:
     """Call an operation off.
 
-    Only a create or a start that has not ended; its server is then wanted stopped.
+    Only a create or a start that has not ended (its server is then wanted stopped), and what is done with saves: that
+    ends as soon as its worker has tidied up.
     """
     operation = service.cancel(call.tx, call.actor, operation_id, call.now)
     return Reply(200, show_operation(operation, NOT_YET_SEEN))

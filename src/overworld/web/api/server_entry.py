@@ -9,6 +9,7 @@ from pydantic import Field
 from overworld.domain.activity import Activity, Presence
 from overworld.domain.conditions import Truth
 from overworld.domain.games import Protocol
+from overworld.domain.saves import derive_save_conditions
 from overworld.domain.servers import Desired, Network
 from overworld.domain.state import State
 from overworld.domain.worlds import Storage
@@ -53,6 +54,15 @@ class ServerActivity(Shown):
     last_active_at: datetime | None
 
 
+class ServerSaves(Shown):
+    """How its saves are. Null means never."""
+
+    last_saved_at: datetime | None = Field(description="When the newest save in the store was begun.")
+    last_proven_at: datetime | None = Field(description="When a save was last restored to scratch and compared.")
+    last_checked_at: datetime | None = Field(description="When the store was last looked through.")
+    problem: str = Field(description="What is wrong and how to mend it; empty where nothing is.")
+
+
 class ServerOwner(Shown):
     """Whose server it is."""
 
@@ -80,6 +90,7 @@ class ServerEntry(Shown):
     connect: str | None = Field(description="How a player gets in; null while there is no address.")
     conditions: list[ServerCondition]
     activity: ServerActivity | None
+    saves: ServerSaves
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None
@@ -124,9 +135,15 @@ def show_server(view: ServerView, catalogue: Catalogue) -> ServerEntry:
                 since=condition.since,
                 observed_generation=condition.observed_generation,
             )
-            for condition in status.conditions
+            for condition in (*status.conditions, *derive_save_conditions(view.saves, status.observed_generation))
         ],
         activity=None if view.activity is None else show_activity(view.activity),
+        saves=ServerSaves(
+            last_saved_at=view.saves.last_saved_at,
+            last_proven_at=view.saves.last_proven_at,
+            last_checked_at=view.saves.last_checked_at,
+            problem=view.saves.problem,
+        ),
         created_at=server.created_at,
         updated_at=server.updated_at,
         deleted_at=server.deleted_at,

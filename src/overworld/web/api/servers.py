@@ -225,7 +225,8 @@ def delete(call: Call, server_id: str, query: DeleteAsked) -> Reply:
     retention = call.installation.settings.retention
     if query.retention_seconds is not None:
         retention = timedelta(seconds=query.retention_seconds)
-    return accepted(service.delete(call.tx, call.actor, server_id, retention, call.now))
+    has_workers = call.installation.settings.has_workers
+    return accepted(service.delete(call.tx, call.actor, server_id, retention, call.now, has_workers=has_workers))
 
 
 @routes.route("POST", "/servers/<server_id>/undelete", WISH)

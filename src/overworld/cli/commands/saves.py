@@ -1,0 +1,267 @@
+"""Saves of worlds: taken, listed, restored, cloned, proven, kept and let go."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from overworld.cli.api import Json, api_path
+from overworld.cli.errors import BadUsage
+from overworld.cli.lookup import SERVER, find_server
+from overworld.cli.session import Session, output_option, pass_session
+from overworld.cli.times import show_age, show_time
+from overworld.cli.ui import Column, print_json, print_line, print_note, print_pairs, print_table
+from overworld.cli.waiting import follow_operation, require_success, wait_options
+
+MIB = 1024 * 1024
+
+
+@click.command()
+@click.argument("server", type=SERVER)
+@click.option("--label", default="", help="What it is for, in your words.")
+@click.option("--pin", is_flag=True, help="Keep it until the pin is taken off, whatever the policy says.")
+@wait_options
+@output_option
+@pass_session
+def save(session: Session, *, server: str, label: str, pin: bool, wait: bool, timeout: timedelta | None) -> None:
+    """Save a server's world.
+
+    A running game is made to hold still for a moment; nobody is thrown out. SERVER is a name or an id.
+    """
+    found = find_server(session.api, server)
+    asked = session.api.post(api_path("servers", found["id"], "saves"), {"label": label, "pinned": pin})
+    _follow(session, asked.document, wait, timeout)
+
+
+@click.command()
+@click.argument("server", type=SERVER)
+@click.argument("save_id", metavar="[SAVE]", required=False)
+@click.option("--path", "paths", multiple=True, help="Only this file or folder of the world; may be repeated.")
+@click.option("--undo", is_flag=True, help="Go back to the world before the last restore instead.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@wait_options
+@output_option
+@pass_session
+def restore(
+    session: Session,
+    *,
+    server: str,
+    save_id: str | None,
+    paths: tuple[str, ...],
+    undo: bool,
+    yes: bool,
+    wait: bool,
+    timeout: timedelta | None,
+) -> None:
+    """Restore a save into its server, or undo that.
+
+    The present world is saved first and kept for undo. SERVER is a name or an id; SAVE is an id that `overworld saves
+    list` shows, or `latest`.
+    """
+    if undo == (save_id is not None) or (undo and paths):
+        raise BadUsage("Either a save or --undo", "Say which save to restore, or --undo alone.")
+    found = find_server(session.api, server)
+    if undo:
+        question = f"Put {found['name']!r} back on the world before its last restore?"
+        path, body = api_path("servers", found["id"], "undo-restore"), None
+    else:
+        wanted = _find_save(session, found, str(save_id))
+        what = ", ".join(paths) if paths else "the whole world"
+        question = f"Restore {what} of {show_time(wanted['created_at'])} UTC into {found['name']!r}?"
+        path, body = api_path("servers", found["id"], "restore"), {"save_id": wanted["id"], "paths": list(paths)}
+    _confirm(question, yes)
+    _follow(session, session.api.post(path, body).document, wait, timeout)
+
+
+@click.command()
+@click.argument("save_id", metavar="SAVE")
+@click.argument("name")
+@click.option("--start", is_flag=True, help="Start it at the end.")
+@wait_options
+@output_option
+@pass_session
+def clone(session: Session, *, save_id: str, name: str, start: bool, wait: bool, timeout: timedelta | None) -> None:
+    """Make a new server of a save.
+
+    It has the save's world, game and variables, and an address of its own. SAVE is an id, NAME the new server's name.
+    """
+    asked = session.api.post(api_path("saves", save_id, "clone"), {"name": name, "start": start})
+    _follow(session, asked.document, wait, timeout)
+
+
+@click.group()
+def saves() -> None:
+    """Look after saves."""
+
+
+@saves.command("list")
+@click.argument("server", type=SERVER, required=False)
+@click.option("--gone", is_flag=True, help="Those that were removed from the store, instead.")
+@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@output_option
+@pass_session
+def list_saves(session: Session, server: str | None, gone: bool, limit: int) -> None:
+    """List saves, newest first. SERVER is a name or an id; left out: of all servers, also of those that are gone."""
+    params: dict[str, str] = {"gone": "true"} if gone else {}
+    if server is not None:
+        params["server"] = find_server(session.api, server)["id"]
+    found = list(session.api.pages(api_path("saves"), params, limit=limit))
+    if session.as_json:
+        print_json({"items": found, "next_page_token": None})
+        return
+    now = datetime.now(UTC)
+    print_table(
+        [
+            Column("SAVE"),
+            Column("SERVER", drop=4),
+            Column("TAKEN"),
+            Column("STATE", coloured=True),
+            Column("WHY", drop=3),
+            Column("STILL", drop=2),
+            Column("MIB", drop=2),
+            Column("NEW MIB", drop=5),
+            Column("PROVEN", drop=1),
+            Column("PIN", drop=3),
+            Column("LABEL", drop=1, wrap=True),
+        ],
+        [
+            [
+                each["id"],
+                each["server_name"],
+                show_time(each["created_at"]),
+                each["state"],
+                each["reason"],
+                each["quiet"],
+                _mib(each["bytes_total"]),
+                _mib(each["bytes_new"]),
+                f"{show_age(each['proven_at'], now)} ago" if each["proven_at"] else None,
+                "pinned" if each["pinned"] else None,
+                each["error"] or each["label"],
+            ]
+            for each in found
+        ],
+        empty="No saves.",
+    )
+
+
+@saves.command("edit")
+@click.argument("save_id", metavar="SAVE")
+@click.option("--label", help="What it is for, in your words.")
+@click.option("--pin/--no-pin", "pinned", default=None, help="Whether retention must never remove it.")
+@output_option
+@pass_session
+def edit_save(session: Session, save_id: str, label: str | None, pinned: bool | None) -> None:
+    """Label a save, pin it or take the pin off. SAVE is an id."""
+    changed = session.api.patch(api_path("saves", save_id), {"label": label, "pinned": pinned})
+    if session.as_json:
+        print_json(changed)
+    else:
+        print_line(f"{save_id} is {'pinned' if changed['pinned'] else 'not pinned'}. {changed['label']}".rstrip())
+
+
+@saves.command("remove")
+@click.argument("save_id", metavar="SAVE")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@wait_options
+@output_option
+@pass_session
+def remove_save(session: Session, save_id: str, yes: bool, wait: bool, timeout: timedelta | None) -> None:
+    """Remove a save from the store, for good. SAVE is an id."""
+    _confirm(f"Remove the save {save_id} for good?", yes)
+    _follow(session, session.api.delete(api_path("saves", save_id)).document, wait, timeout)
+
+
+@saves.command("prove")
+@click.argument("server", type=SERVER)
+@click.argument("save_id", metavar="[SAVE]", required=False)
+@wait_options
+@output_option
+@pass_session
+def prove_save(session: Session, server: str, save_id: str | None, wait: bool, timeout: timedelta | None) -> None:
+    """Restore a save to scratch and compare it. SERVER is a name or an id; SAVE is an id, left out: the newest."""
+    found = find_server(session.api, server)
+    asked = session.api.post(api_path("servers", found["id"], "prove"), {"save_id": save_id})
+    _follow(session, asked.document, wait, timeout)
+
+
+@saves.command("check")
+@click.argument("server", type=SERVER)
+@wait_options
+@output_option
+@pass_session
+def check_saves(session: Session, server: str, wait: bool, timeout: timedelta | None) -> None:
+    """Look through all that the store holds of a server. SERVER is a name or an id."""
+    found = find_server(session.api, server)
+    _follow(session, session.api.post(api_path("servers", found["id"], "check-saves")).document, wait, timeout)
+
+
+@saves.command("policy")
+@click.argument("server", type=SERVER)
+@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Change it; an empty VALUE: as installed.")
+@output_option
+@pass_session
+def policy(session: Session, server: str, given: tuple[str, ...]) -> None:
+    """Show or change when a server is saved and how many saves are kept.
+
+    NAMEs are cron, time_zone, keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, quota_mib and drill; the
+    cron `never` means on no schedule. SERVER is a name or an id.
+    """
+    path = api_path("servers", find_server(session.api, server)["id"], "save-policy")
+    changes = dict(_read_change(each) for each in given)
+    found = session.api.patch(path, changes) if changes else session.api.get(path)
+    if session.as_json:
+        print_json(found)
+        return
+    shown = {name: "as installed" if value is None else value for name, value in found.items() if name != "next_at"}
+    print_pairs({**shown, "cron": shown["cron"] or "never", "next save": show_time(found["next_at"])})
+
+
+def _read_change(text: str) -> tuple[str, str | int | bool | None]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise BadUsage("A change is NAME=VALUE", f"{text!r} has no =.")
+    if value == "":
+        return name, None
+    if name == "cron":
+        return name, "" if value == "never" else value
+    if value in {"true", "false"}:
+        return name, value == "true"
+    return name, int(value) if value.isdecimal() else value
+
+
+def _find_save(session: Session, server: Json, wanted: str) -> Json:
+    if wanted != "latest":
+        return session.api.get(api_path("saves", wanted))
+    for each in session.api.pages(api_path("servers", server["id"], "saves")):
+        if each["state"] == "kept":
+            return each
+    raise BadUsage("There is no save to restore", f"{server['name']} has none yet: `overworld save {server['id']}`.")
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadUsage("Nobody is there to be asked", "Add --yes to do it without a question.")
+    click.confirm(question, abort=True, err=True)
+
+
+def _follow(session: Session, operation: Json, wait: bool, timeout: timedelta | None) -> None:
+    if wait:
+        operation = follow_operation(session, operation["id"], timeout)
+    if session.as_json:
+        print_json(operation)
+    if wait:
+        require_success(operation)
+    if session.as_json:
+        return
+    if operation["outcome"] == "running":
+        print_note(f"Accepted. Follow it with `overworld wait --operation {operation['id']}`.")
+    else:
+        print_line(operation["message"])
+
+
+def _mib(size: int | None) -> str | None:
+    return None if size is None else f"{size / MIB:.1f}"

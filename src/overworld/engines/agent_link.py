@@ -1,0 +1,103 @@
+"""The other side of the world agent's wire (engines/agent.py), for every engine: frames, and errors as ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+from overworld.domain.errors import (
+    BadInput,
+    CapacityExhausted,
+    Conflict,
+    EngineUnavailable,
+    NotFound,
+    OverworldError,
+    PreconditionFailed,
+    Unavailable,
+)
+from overworld.engines import agent
+from overworld.engines.base import Done
+
+LINE_BYTES = 256 * 1024
+"""Most of one line of an answer; a longer one is no agent's."""
+
+_ERRORS: Mapping[str, type[OverworldError]] = {
+    "not-found": NotFound,
+    "changed": PreconditionFailed,
+    "bad-path": BadInput,
+    "bad-request": BadInput,
+    "bad-archive": BadInput,
+    "too-large": BadInput,
+    "not-text": Conflict,
+    "exists": Conflict,
+    "is-folder": Conflict,
+    "is-link": Conflict,
+    "not-file": Conflict,
+    "not-folder": Conflict,
+    "not-empty": Conflict,
+    "closed": Conflict,
+    "busy": Conflict,
+    "too-many": Conflict,
+    "too-deep": Conflict,
+    "too-slow": Unavailable,
+    "cut-off": Unavailable,
+    "disk-full": CapacityExhausted,
+}
+
+
+class Source(Protocol):
+    """What an agent says: an ``asyncio.StreamReader`` or something like it."""
+
+    async def readline(self) -> bytes: ...
+
+    async def readexactly(self, n: int, /) -> bytes: ...
+
+
+def render_request(request: Mapping[str, Any]) -> bytes:
+    """The line that an agent reads first."""
+    return json.dumps(request, separators=(",", ":")).encode() + b"\n"
+
+
+async def render_body(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The body as an agent reads it, its end included. If ``body`` fails the end is not there, and the agent drops
+    what it has."""
+    async for data in body:
+        for start in range(0, len(data), agent.CHUNK):
+            piece = data[start : start + agent.CHUNK]
+            yield b"+%d\n%b" % (len(piece), piece)
+    yield b"+0\n"
+
+
+async def read_answer(source: Source) -> AsyncIterator[dict[str, Any] | bytes | Done]:
+    """What an agent says, item by item and piece by piece, ``Done`` last. Raises what its error stands for, and
+    EngineUnavailable for an answer that ends before its end. The agent may have been taken over: nothing larger than
+    one line and one piece is ever kept."""
+    while True:
+        try:
+            line = await source.readline()
+            if line.startswith(b"+"):
+                size = int(line[1:]) if len(line) < 12 and line[1:-1].isdigit() else 0
+                if not 0 < size <= agent.CHUNK * 2:
+                    raise ValueError("a piece of no size")
+                yield await source.readexactly(size)
+                continue
+            said = json.loads(line)
+            (kind, content), *rest = said.items()
+            if rest or not isinstance(content, dict):
+                raise ValueError("not one thing")
+        except (ValueError, AttributeError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            raise EngineUnavailable("The agent at the world ended before its answer did.") from error
+        if kind == "item":
+            yield content
+        elif kind == "done":
+            yield Done(content)
+            return
+        else:
+            raise _error(content)
+
+
+def _error(content: Mapping[str, Any]) -> OverworldError:
+    code, says = str(content.get("code", "")), str(content.get("says", ""))[: agent.PATH_BYTES]
+    return _ERRORS.get(code, EngineUnavailable)(says, reason=code)

@@ -1,0 +1,1 @@
+"""Where worlds are saved: the port, restic behind it, what is kept how long, and the secrets."""

@@ -1,0 +1,90 @@
+"""What restic answers, in the port's words. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from overworld.domain.errors import SaveError, SaveIncomplete
+from overworld.saves import faults
+from overworld.saves.base import FileKind, Progress, RepositorySize, SavedFile, SaveResult, Snapshot
+
+_KINDS = {"file": FileKind.FILE, "dir": FileKind.FOLDER, "symlink": FileKind.LINK}
+_PERMISSIONS = 0o777
+_SPECIAL_BITS = ((1 << 23, 0o4000), (1 << 22, 0o2000), (1 << 20, 0o1000))  # Go's setuid, setgid, sticky (io/fs)
+_AMOUNT = re.compile(r"^(?P<what>[a-z ]+?):.*?(?P<number>[0-9.]+) (?P<unit>[KMGT]?i?B)\b")
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_NANOSECONDS = re.compile(r"(\.\d{6})\d+")
+
+
+def progress(message: dict[str, Any]) -> Progress:
+    """A line of progress; a save's files and bytes are those looked at, a restore's those written."""
+    return Progress(
+        files_done=message.get("files_done", message.get("files_restored", 0)),
+        bytes_done=message.get("bytes_done", message.get("bytes_restored", 0)),
+        bytes_total=message.get("total_bytes"),
+    )
+
+
+def save_result(summary: dict[str, Any], words: Iterable[str], seconds: float) -> SaveResult:
+    """The result of a save. Raises ``SaveIncomplete`` if something could not be read that is still there, or
+    ``RepositoryDamaged`` if what could not be read was the save before."""
+    vanished, missed = [], []
+    for sentence in words:
+        path = faults.vanished_path(sentence)
+        if path is not None:
+            vanished.append(path)
+        elif not sentence.startswith("Warning: at least one source file"):
+            missed.append(sentence)
+    if any(faults.says_damage(sentence) for sentence in missed):
+        raise faults.derive_damage(missed)
+    errors = [sentence for sentence in missed if sentence.startswith("/")]
+    if errors:
+        raise SaveIncomplete(
+            f"Files of the world could not be read: {faults.shorten(errors[0])}", snapshot_id=summary["snapshot_id"]
+        )
+    return SaveResult(
+        snapshot_id=summary["snapshot_id"],
+        bytes_total=summary["total_bytes_processed"],
+        bytes_new=summary["data_added_packed"],
+        files=summary["total_files_processed"],
+        seconds=seconds,
+        vanished=tuple(vanished),
+    )
+
+
+def snapshot(row: dict[str, Any]) -> Snapshot:
+    """One row of ``restic snapshots``."""
+    return Snapshot(row["id"], _time(row["time"]), tuple(row.get("tags") or ()))
+
+
+def saved_file(row: dict[str, Any]) -> SavedFile:
+    """One node of ``restic ls``."""
+    mode = row.get("mode", 0)
+    return SavedFile(
+        path=row["path"],
+        kind=_KINDS.get(row["type"], FileKind.OTHER),
+        size=row.get("size", 0),
+        mode=mode & _PERMISSIONS | sum(unix for go, unix in _SPECIAL_BITS if mode & go),
+        modified_at=_time(row["mtime"]),
+    )
+
+
+def repository_size(lines: Iterable[str]) -> RepositorySize:
+    """What ``restic prune --dry-run -v`` found: it is the only command that weighs both."""
+    amounts = {}
+    for line in lines:
+        found = _AMOUNT.match(line.strip())
+        if found:
+            amounts[found["what"]] = round(float(found["number"]) * _UNITS[found["unit"]])
+    try:
+        stored = amounts["total"] + amounts.get("unreferenced", 0)
+        return RepositorySize(bytes_stored=stored, bytes_used=min(stored, amounts["used"]))
+    except KeyError as error:
+        raise SaveError(f"restic did not say {error} of the repository: is it a newer one?") from error
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(_NANOSECONDS.sub(r"\1", text))

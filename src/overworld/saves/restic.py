@@ -1,0 +1,380 @@
+"""``SaveStore`` by restic 0.18 or newer: one process a call, nothing kept between calls but its cache."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from overworld.domain.errors import NoSuchSave, SaveDeadline, SaveError
+from overworld.saves import answers, faults, half_made, patterns
+from overworld.saves.base import (
+    LONG,
+    QUICK,
+    OnProgress,
+    Repository,
+    RepositorySize,
+    SavedFile,
+    SaveResult,
+    SaveStore,
+    Snapshot,
+)
+from overworld.saves.process import Ended, Invocation, Running, run, start
+
+_HOST = "overworld"  # the machine that takes a save changes; what a save follows on does not
+_SYNC = "/bin/sync"  # of coreutils
+_CHUNKS_AHEAD = 2  # with the buffer: what a slow reader of a download costs in memory, about a MiB
+_DUMP_BUFFER = 2**17
+
+
+@dataclass(frozen=True, slots=True)
+class ResticOptions:
+    """How restic works; docs/performance.md has the figures behind the defaults.
+
+    ``pack_mib``: how much goes into one object of the store (4-128): larger ones are fewer requests, but more memory
+    (about ``connections`` times it) and more to repack. ``connections``: requests at once. ``readers``: files read at
+    once. ``upload_kib_s`` and ``download_kib_s``: limits, 0 for none. ``memory_mib``: where Go begins to collect
+    garbage harder. ``patience``: how long a store may fail before it counts as unavailable.
+    """
+
+    pack_mib: int = 16
+    compression: Literal["auto", "off", "max"] = "auto"
+    connections: int = 8
+    readers: int = 4
+    upload_kib_s: int = 0
+    download_kib_s: int = 0
+    memory_mib: int = 512
+    patience: timedelta = timedelta(minutes=2)
+    stuck_request: timedelta = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What the JSON lines of one run said."""
+
+    summary: dict[str, Any] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    on_progress: OnProgress | None = None
+
+    def take(self, message: Any) -> None:
+        if isinstance(message, list):
+            self.rows += message
+        elif message.get("message_type") == "summary" or "total_size" in message:
+            self.summary = message
+        elif message.get("message_type") == "status":
+            if self.on_progress is not None:
+                self.on_progress(answers.progress(message))
+        else:
+            self.rows.append(message)
+
+
+class Restic(SaveStore):
+    """``program`` is restic's path; ``cache_folder`` is this store's own (mode 0700, made if missing)."""
+
+    def __init__(self, program: Path, cache_folder: Path, options: ResticOptions | None = None) -> None:
+        self._program = program
+        self._cache = cache_folder
+        self._options = options or ResticOptions()
+
+    async def ensure_repository(self, repository: Repository, *, may_make: bool, deadline: timedelta = QUICK) -> None:
+        look = ["cat", "config", "--no-lock"]
+        ended, _ = await self._run(repository, look, deadline)
+        if ended.status == faults.NO_REPOSITORY and may_make and not _was_stopped(ended):
+            if repository.folder is not None:
+                repository.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ended = await self._make(repository, deadline)
+            if _says(ended, "already contains keys") and await half_made.clear(repository):
+                ended = await self._make(repository, deadline)
+            if _says(ended, "already"):  # somebody else made it in the same moment
+                ended, _ = await self._run(repository, look, deadline)
+        self._raise_if_failed(ended, deadline)
+
+    async def _make(self, repository: Repository, deadline: timedelta) -> Ended:
+        ended, _ = await self._run(repository, ["init", "--repository-version", "2"], deadline)
+        return ended
+
+    async def save(
+        self,
+        repository: Repository,
+        source: Path,
+        *,
+        tags: Sequence[str] = (),
+        excludes: Sequence[str] = (),
+        at: datetime | None = None,
+        parent: str | None = None,
+        progress: OnProgress | None = None,
+        deadline: timedelta = LONG,
+        holds_lease: bool = False,
+    ) -> SaveResult:
+        folder = await asyncio.to_thread(_resolve, source)
+        arguments = ["backup", "--no-scan", "--host", _HOST, "--group-by", "", "--read-concurrency"]
+        arguments += [str(self._options.readers), "--pack-size", str(self._options.pack_mib)]
+        arguments += ["--compression", self._options.compression]
+        arguments += [word for tag in tags for word in ("--tag", patterns.checked_tag(tag))]
+        arguments += [word for exclude in excludes for word in ("--exclude", patterns.exclude(exclude, folder))]
+        if at is not None:
+            arguments += ["--time", at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")]
+        if parent is not None:
+            arguments += ["--parent", parent]
+        began = time.monotonic()
+        heard = _Heard(on_progress=progress)
+        ended = await self._run_locking(
+            repository, [*arguments, "."], deadline, holds_lease, heard, folder=folder, read=[folder]
+        )
+        if ended.status != faults.INCOMPLETE or not heard.summary:
+            self._raise_if_failed(ended, deadline)
+        return answers.save_result(heard.summary, ended.words, time.monotonic() - began)
+
+    async def restore(
+        self,
+        repository: Repository,
+        snapshot_id: str,
+        target: Path,
+        *,
+        include: Sequence[str] = (),
+        progress: OnProgress | None = None,
+        deadline: timedelta = LONG,
+    ) -> None:
+        await asyncio.to_thread(_make_target, target)
+        arguments = ["restore", patterns.checked_id(snapshot_id), "--target", str(target), "--sparse", "--no-lock"]
+        arguments += [word for path in include for word in ("--include", patterns.include(path))]
+        began = time.monotonic()
+        heard = _Heard(on_progress=progress)
+        ended, _ = await self._run(repository, arguments, deadline, heard, write=[target])
+        self._raise_if_failed(ended, deadline)
+        await asyncio.to_thread(_check_included, target, include)
+        left = deadline - timedelta(seconds=time.monotonic() - began)
+        await _sync(target, left, deadline)
+
+    async def list_files(
+        self, repository: Repository, snapshot_id: str, folder: str = "/", *, deadline: timedelta = QUICK
+    ) -> tuple[SavedFile, ...]:
+        path = patterns.absolute(folder)
+        arguments = ["ls", "--no-lock", patterns.checked_id(snapshot_id), path]
+        heard = await self._ask(repository, arguments, deadline)
+        found = [answers.saved_file(row) for row in heard.rows if row.get("message_type") == "node"]
+        if path != "/" and not any(entry.path == path and entry.kind == "folder" for entry in found):
+            raise NoSuchSave(f"The save has no folder {path}.")
+        return tuple(sorted((entry for entry in found if entry.path != path), key=lambda entry: entry.path))
+
+    async def dump(
+        self,
+        repository: Repository,
+        snapshot_id: str,
+        path: str,
+        *,
+        archive: Literal["zip", "tar"] | None = None,
+        deadline: timedelta = LONG,
+    ) -> AsyncGenerator[bytes, None]:
+        arguments = ["dump", "--no-lock", patterns.checked_id(snapshot_id), patterns.absolute(path)]
+        arguments += ["--archive", archive] if archive else []
+        invocation = self._invocation(repository, arguments, deadline, line_limit=_DUMP_BUFFER)
+        # A task of its own, because the deadline must not strike whoever uses the bytes between two of them.
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(_CHUNKS_AHEAD)
+        pump = asyncio.create_task(_pump(invocation, queue))
+        try:
+            while (chunk := await queue.get()) is not None:
+                yield chunk
+            self._raise_if_failed(await pump, deadline)
+        finally:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+
+    async def snapshots(self, repository: Repository, *, deadline: timedelta = QUICK) -> tuple[Snapshot, ...]:
+        ended, heard = await self._run(repository, ["snapshots", "--no-lock"], deadline)
+        self._raise_if_failed(ended, deadline)
+        if any("failed to load snapshot" in words for words in ended.words):
+            raise faults.derive_damage(ended.words)
+        return tuple(sorted((answers.snapshot(row) for row in heard.rows), key=lambda each: each.at))
+
+    async def forget(
+        self,
+        repository: Repository,
+        snapshot_ids: Sequence[str],
+        *,
+        deadline: timedelta = QUICK,
+        holds_lease: bool = False,
+    ) -> None:
+        if not snapshot_ids:
+            return
+        arguments = ["forget", *(patterns.checked_id(snapshot_id) for snapshot_id in snapshot_ids)]
+        ended = await self._run_locking(repository, arguments, deadline, holds_lease)
+        self._raise_if_failed(ended, deadline)
+
+    async def prune(
+        self,
+        repository: Repository,
+        *,
+        waste_percent: int = 10,
+        deadline: timedelta = LONG,
+        holds_lease: bool = False,
+    ) -> None:
+        arguments = ["prune", "--max-unused", f"{waste_percent}%", "--pack-size", str(self._options.pack_mib)]
+        ended = await self._run_locking(repository, arguments, deadline, holds_lease)
+        self._raise_if_failed(ended, deadline)
+
+    async def check(
+        self,
+        repository: Repository,
+        *,
+        subset: tuple[int, int] | None = None,
+        deadline: timedelta = LONG,
+        holds_lease: bool = False,
+    ) -> None:
+        arguments = ["check"] + ([f"--read-data-subset={subset[0]}/{subset[1]}"] if subset else [])
+        ended = await self._run_locking(repository, arguments, deadline, holds_lease)
+        self._raise_if_failed(ended, deadline)
+
+    async def unlock_stale(self, repository: Repository, *, holds_lease: bool, deadline: timedelta = QUICK) -> None:
+        await self._ask(repository, ["unlock", *(["--remove-all"] if holds_lease else [])], deadline)
+
+    async def size(self, repository: Repository, *, deadline: timedelta = QUICK) -> RepositorySize:
+        lines: list[str] = []
+        invocation = self._invocation(repository, ["prune", "--dry-run", "--no-lock", "-v"], deadline, json=False)
+        async with start(invocation) as running:
+            async for line in running.lines():
+                lines.append(line.decode(errors="replace"))
+            await running.finish()
+        self._raise_if_failed(running.ended, deadline)
+        return answers.repository_size(lines)
+
+    # --- Running it ---------------------------------------------------------------------------------------------
+
+    async def _ask(self, repository: Repository, arguments: Sequence[str], deadline: timedelta) -> _Heard:
+        ended, heard = await self._run(repository, arguments, deadline)
+        self._raise_if_failed(ended, deadline)
+        return heard
+
+    async def _run_locking(
+        self,
+        repository: Repository,
+        arguments: Sequence[str],
+        deadline: timedelta,
+        holds_lease: bool,
+        heard: _Heard | None = None,
+        **paths: Any,
+    ) -> Ended:
+        """Run what takes a lock. One that is in the way was left by somebody who is gone, if we hold the lease."""
+        ended, _ = await self._run(repository, arguments, deadline, heard, **paths)
+        if ended.status == faults.LOCKED and holds_lease:
+            await self.unlock_stale(repository, holds_lease=True)
+            ended, _ = await self._run(repository, arguments, deadline, heard, **paths)
+        return ended
+
+    async def _run(
+        self,
+        repository: Repository,
+        arguments: Sequence[str],
+        deadline: timedelta,
+        heard: _Heard | None = None,
+        **paths: Any,
+    ) -> tuple[Ended, _Heard]:
+        heard = heard or _Heard()
+        return await run(self._invocation(repository, arguments, deadline, **paths), heard.take), heard
+
+    def _invocation(
+        self,
+        repository: Repository,
+        arguments: Sequence[str],
+        deadline: timedelta,
+        *,
+        folder: Path | None = None,
+        read: Sequence[Path] = (),
+        write: Sequence[Path] = (),
+        json: bool = True,
+        **more: Any,
+    ) -> Invocation:
+        options = self._options
+        temporary = self._cache / "temporary"
+        self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.mkdir(mode=0o700, exist_ok=True)
+        words = [str(self._program), *(["--json"] if json else []), "--cleanup-cache"]
+        words += ["--stuck-request-timeout", f"{options.stuck_request.total_seconds():.0f}s"]
+        for name, limit in (("--limit-upload", options.upload_kib_s), ("--limit-download", options.download_kib_s)):
+            words += [name, str(limit)] if limit else []
+        backend = "s3" if repository.folder is None else "local"
+        words += ["-o", f"{backend}.connections={options.connections}"]
+        words += ["-o", "s3.bucket-lookup=path"] if backend == "s3" else []
+        return Invocation(
+            arguments=[*words, *arguments],
+            deadline=deadline,
+            environment={
+                **repository.environment,
+                "RESTIC_REPOSITORY": repository.url,
+                "RESTIC_PASSWORD": repository.password,
+                "RESTIC_CACHE_DIR": str(self._cache),
+                "RESTIC_PROGRESS_FPS": "2",
+                "GOMEMLIMIT": f"{options.memory_mib}MiB",
+                "HOME": str(self._cache),
+                "TMPDIR": str(temporary),
+                "TZ": "UTC",
+            },
+            folder=folder,
+            read=read,
+            write=[*write, self._cache, *([repository.folder] if repository.folder else [])],
+            patience=options.patience,
+            **more,
+        )
+
+    def _raise_if_failed(self, ended: Ended, deadline: timedelta) -> None:
+        if ended.store_failed:
+            raise faults.derive_refusal("\n".join(ended.words)) or faults.derive_unavailable(ended.words)
+        if ended.deadline_passed:
+            raise SaveDeadline(f"It took longer than {deadline.total_seconds():g} s and was ended; try again.")
+        if ended.status != 0:
+            raise faults.derive_error(ended.status, ended.words)
+
+
+async def _pump(invocation: Invocation, queue: asyncio.Queue[bytes | None]) -> Ended:
+    running: Running | None = None
+    try:
+        async with start(invocation) as running:
+            async for chunk in running.chunks():
+                await queue.put(chunk)
+            await running.finish()
+        return running.ended
+    finally:
+        with contextlib.suppress(asyncio.QueueFull):
+            queue.put_nowait(None)
+
+
+async def _sync(folder: Path, left: timedelta, deadline: timedelta) -> None:
+    """What was written below the folder is on the disk: ``syncfs(2)`` of its file system, which is far less than to
+    sync each of a hundred thousand files. restic itself syncs nothing that it restores."""
+    ended = await run(Invocation([_SYNC, "-f", str(folder)], left, read=[folder]), lambda _: None)
+    if ended.deadline_passed:
+        raise SaveDeadline(f"The disk did not take it within {deadline.total_seconds():g} s; try again.")
+    if ended.status != 0:
+        raise SaveError(f"The disk did not take what was restored: {faults.last_words(ended.words)}")
+
+
+def _resolve(source: Path) -> Path:
+    if not source.is_dir():
+        raise SaveError(f"There is no world to save in {source}.")
+    return source.resolve()
+
+
+def _make_target(target: Path) -> None:
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(target.iterdir()):
+        raise SaveError(f"{target} is not empty: a save is restored into a new folder.")
+
+
+def _check_included(target: Path, include: Sequence[str]) -> None:
+    for path in include:
+        if not os.path.lexists(f"{target}{patterns.absolute(path)}"):
+            raise NoSuchSave(f"The save has no {path}: not all of what was asked for could be restored.")
+
+
+def _says(ended: Ended, what: str) -> bool:
+    return ended.status != 0 and any(what in words for words in ended.words)
+
+
+def _was_stopped(ended: Ended) -> bool:
+    return ended.deadline_passed or ended.store_failed

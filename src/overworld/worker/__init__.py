@@ -1,0 +1,1 @@
+"""The worker: durable jobs on worlds, one at a time for each."""

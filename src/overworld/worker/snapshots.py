@@ -1,0 +1,146 @@
+"""What a job does to a world and the save store together: the seam between a machine's folders and a cluster's pods.
+
+Whoever calls holds the lease of the world. Every method raises ``SaveError`` and ``EngineError``, and leaves nothing
+half done that the same call would not put right.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from overworld.domain.games import Game
+from overworld.domain.servers import Server, ServerId
+from overworld.saves.base import Progress, Repository, SaveResult
+
+STAGING = ".overworld-save"
+"""Folder in a world, while it is saved, for copies of its databases. In a save they lie there; a restore puts them
+where they belong."""
+
+OnProgress = Callable[[Progress], None]
+
+
+class NothingToSave(Exception):
+    """There is nothing in the world, or nothing that is worth saving."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One generation of a server's world. ``number`` is the server's, from which its user follows."""
+
+    server_id: ServerId
+    number: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Databases copied by SQLite itself. ``faults`` says, path by path, which could not be, or are broken."""
+
+    paths: tuple[str, ...]
+    faults: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a drill found. ``files`` were restored, ``equal`` of them are known to be what was saved, because they are
+    the same in the present world and did not change since; ``differences`` are sentences."""
+
+    files: int
+    equal: int
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """A game to be started on a restored copy, with the settings of that server."""
+
+    server: Server
+    game: Game
+
+
+class Snapshots(ABC):
+    """Worlds into the store, and back."""
+
+    @abstractmethod
+    async def stage(self, world: World, patterns: Sequence[str]) -> Staged:
+        """The world's databases are copied into ``STAGING``, each as it is at one moment."""
+
+    @abstractmethod
+    async def unstage(self, world: World) -> None:
+        """``STAGING`` is gone. Safe to call twice."""
+
+    @abstractmethod
+    async def save(
+        self,
+        world: World,
+        repository: Repository,
+        *,
+        excludes: Sequence[str],
+        staged: Sequence[str],
+        parent: str | None,
+        tags: Sequence[str],
+        progress: OnProgress,
+        deadline: timedelta,
+    ) -> SaveResult:
+        """The world in the store, without what ``excludes`` names, and with the copies of the ``staged`` databases
+        instead of the files that the game has open. Raises NothingToSave."""
+
+    @abstractmethod
+    async def restore(
+        self,
+        world: World,
+        repository: Repository,
+        snapshot_id: str,
+        *,
+        progress: OnProgress,
+        deadline: timedelta,
+    ) -> None:
+        """``world``, a generation that nothing uses yet, is exactly that save. Until the end nobody takes what there
+        is of it for a world. Safe to repeat."""
+
+    @abstractmethod
+    async def restore_paths(
+        self,
+        world: World,
+        base_generation: int,
+        repository: Repository,
+        snapshot_id: str,
+        paths: Sequence[str],
+        *,
+        progress: OnProgress,
+        deadline: timedelta,
+    ) -> None:
+        """``world`` is ``base_generation``, on which nothing runs, but for ``paths``, which are as in the save."""
+
+    @abstractmethod
+    async def exists(self, world: World) -> bool:
+        """Whether that generation is there, whole."""
+
+    @abstractmethod
+    async def remove(self, world: World) -> None:
+        """Nothing is there of that generation. Only for one that never became the present one."""
+
+    @abstractmethod
+    async def drill(
+        self,
+        world: World,
+        repository: Repository,
+        snapshot_id: str,
+        *,
+        saved_at: float,
+        is_still: bool,
+        progress: OnProgress,
+        deadline: timedelta,
+        boot: Boot | None,
+    ) -> Compared:
+        """The save restored to scratch and compared with the present ``world``: files that did not change since
+        ``saved_at`` (seconds since 1970) are the same to the byte, and where the world ``is_still`` as it was saved
+        everything is. With ``boot`` its game is moreover started on the copy, and answers. Nothing is left behind."""
+
+    @abstractmethod
+    async def sweep(self, read_busy: Callable[[], Awaitable[Collection[ServerId]]]) -> None:
+        """Nothing is left of drills that died, nor any game that they started. Servers with a job in work, which
+        ``read_busy`` tells, are left alone."""

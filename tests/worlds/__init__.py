@@ -1,0 +1,1 @@
+"""Worlds for tests: agents asked directly, and awkward things to find."""
