@@ -28,8 +28,10 @@ pytestmark = pytest.mark.timeout(900)  # the first time the images are built, if
 
 EMPTY_FOLDERS = (
     *("var/cache/apt/", "var/lib/apt/lists/", "var/log/", "root/.", "tmp/", "run/", "build/"),
-    *("etc/ssl/certs/", "usr/local/share/ca-certificates/"),
+    "usr/local/share/ca-certificates/",
 )
+AUTHORITIES = "etc/ssl/certs/"
+BUNDLE = f"{AUTHORITIES}ca-certificates.crt"
 DEBIANS_OWN = {
     *(f"root/{name}" for name in (".bashrc", ".profile")),
     *(f"var/log/{name}" for name in ("btmp", "faillog", "lastlog", "wtmp")),
@@ -67,8 +69,19 @@ class Contents:
                 self.files = {n: m for n, m in self.files.items() if n != gone and not n.startswith(f"{gone}/")}
                 continue
             self.files[str(path)] = member
-            if str(path) == "etc/apt/sources.list":
+            if str(path) in {"etc/apt/sources.list", BUNDLE}:
                 self.texts[str(path)] = self._open(layer, member.name).read().decode()
+
+    def foreign_authorities(self) -> set[str]:
+        """What of the authorities that it believes is not of Debian's package; the whole bundle if it holds more."""
+        found = {path: member for path, member in self.files.items() if path.startswith(AUTHORITIES)}
+        links = {path: member.linkname for path, member in found.items() if member.issym()}
+        debians = {path for path, to in links.items() if to.startswith("/usr/share/ca-certificates/mozilla/")}
+        by_hash = {path for path, to in links.items() if f"{AUTHORITIES}{to}" in debians}
+        is_whole = self.texts.get(BUNDLE, "").count("BEGIN CERTIFICATE") == len(debians)
+        return {path for path, member in found.items() if not member.isdir()} - (
+            debians | by_hash | ({BUNDLE} if is_whole else set())
+        )
 
 
 @pytest.mark.parametrize("name", image_names())
@@ -80,9 +93,10 @@ def test_an_image_holds_nothing_that_it_does_not_need(name: str) -> None:
     assert [path for path, member in image.files.items() if member.isfile() and member.mode & 0o6000] == []
     left = {path for path, member in image.files.items() if path.startswith(EMPTY_FOLDERS) and not member.isdir()}
     assert left - DEBIANS_OWN == set()
+    assert image.foreign_authorities() == set()
     assert not {path for path in image.files if path.endswith(("/building.crt", "/99building", "/pip.conf", "npmrc"))}
     assert {name: image.files[name].size for name in ("etc/hosts", "etc/resolv.conf")} == ALWAYS_MOUNTED
-    assert image.texts == {"etc/apt/sources.list": PUBLIC_SOURCES}
+    assert image.texts["etc/apt/sources.list"] == PUBLIC_SOURCES
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in image.config["Labels"].items()}
     assert {"title", "description", "version", "revision", "source", "licenses", "vendor", "base.name"} <= labels.keys()
     assert "@sha256:" in labels["base.name"]
