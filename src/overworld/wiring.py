@@ -162,7 +162,7 @@ def open_worker_link(settings: Settings) -> WorkerLink:
     from overworld.web.worker_link import WorkerLink
 
     where = settings.worker_url or settings.data_folder / "worker.socket"
-    return WorkerLink(where, worker_key(settings))
+    return WorkerLink(where, lambda: worker_key(settings))
 
 
 def open_worlds(settings: Settings) -> WorldAccess | None:

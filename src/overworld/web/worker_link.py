@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,11 +58,16 @@ class Bytes:
 
 
 class WorkerLink:
-    """The worker at a socket of this machine, or at a URL. Connects when it is first asked; holds no state."""
+    """The worker at a socket of this machine, or at a URL. Reads its key and connects when it is first asked: where there
+    is no worker, nothing of one is needed."""
 
-    def __init__(self, where: Path | str, key: bytes) -> None:
+    def __init__(self, where: Path | str, read_key: Callable[[], bytes]) -> None:
         self._where = where
-        self._key = key
+        self._read_key = read_key
+
+    @cached_property
+    def _key(self) -> bytes:
+        return self._read_key()
 
     @cached_property
     def _client(self) -> httpx.Client:

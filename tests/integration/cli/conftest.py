@@ -69,7 +69,9 @@ def overworld(database: Database, tmp_path: Path, logs_aside: None) -> Iterator[
     """The API and its controller, ended with the test."""
     settings = Settings(data_folder=tmp_path / "data")
     world = MemoryWorld()
-    worker = WorkerLink(settings.data_folder / "worker.socket", keep_secret(settings.data_folder / "worker-secret"))
+    worker = WorkerLink(
+        settings.data_folder / "worker.socket", lambda: keep_secret(settings.data_folder / "worker-secret")
+    )
     app = create_app(database, PatientConsole(world), Catalogue.load(), settings, worker)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -40,7 +40,9 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def app(database: Database, world: MemoryWorld, settings: Settings) -> Flask:
     """The API."""
-    worker = WorkerLink(settings.data_folder / "worker.socket", keep_secret(settings.data_folder / "worker-secret"))
+    worker = WorkerLink(
+        settings.data_folder / "worker.socket", lambda: keep_secret(settings.data_folder / "worker-secret")
+    )
     return create_app(database, MemoryConsole(world), Catalogue.load(), settings, worker)
 
 

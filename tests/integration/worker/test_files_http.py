@@ -99,19 +99,19 @@ def test_noise_is_let_go(data: Path, noise: bytes) -> None:
         except ConnectionError:
             pass
         said(peer)
-    assert WorkerLink(data / "worker.socket", keep_secret(data / "worker-secret")).ask(ticket())[0]
+    assert WorkerLink(data / "worker.socket", lambda: keep_secret(data / "worker-secret")).ask(ticket())[0]
 
 
 def test_a_ticket_of_another_key_is_refused(data: Path) -> None:
     """And web says that it is not known there, which is the operator's matter and not the caller's."""
     with pytest.raises(Unavailable, match="does not know this web process"):
-        WorkerLink(data / "worker.socket", b"x" * 32).ask(ticket())
+        WorkerLink(data / "worker.socket", lambda: b"x" * 32).ask(ticket())
 
 
 def test_a_refusal_arrives_as_the_error_that_it_was(data: Path) -> None:
     """With its kind, sentence and reason."""
     with pytest.raises(NotFound) as caught:
-        WorkerLink(data / "worker.socket", keep_secret(data / "worker-secret")).ask(ticket("stat", path="gone"))
+        WorkerLink(data / "worker.socket", lambda: keep_secret(data / "worker-secret")).ask(ticket("stat", path="gone"))
     assert caught.value.extra == {"reason": "not-found"}
 
 
@@ -128,7 +128,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(data: Path) -> None:
 
 def test_one_account_cannot_hold_all_places(data: Path) -> None:
     """Whoever has four uploads under way is told to come back; somebody else is not."""
-    link = WorkerLink(data / "worker.socket", keep_secret(data / "worker-secret"))
+    link = WorkerLink(data / "worker.socket", lambda: keep_secret(data / "worker-secret"))
     peers = []
     try:
         for number in range(PER_ACCOUNT):
