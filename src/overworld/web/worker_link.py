@@ -58,8 +58,8 @@ class Bytes:
 
 
 class WorkerLink:
-    """The worker at a socket of this machine, or at a URL. Reads its key and connects when it is first asked: where there
-    is no worker, nothing of one is needed."""
+    """The worker at a socket of this machine, or at a URL. Reads its key and connects when it is first asked: where
+    there is no worker, nothing of one is needed."""
 
     def __init__(self, where: Path | str, read_key: Callable[[], bytes]) -> None:
         self._where = where
