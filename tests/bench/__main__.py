@@ -1,8 +1,9 @@
-"""``make bench``: run every benchmark of tests/bench, one after another, and show what they measured.
+"""``make bench`` and ``make bench-cluster``: run benchmarks one after another, and show what they measured.
 
-A benchmark is a file ``tests/bench/bench_*.py`` with a ``main()`` that calls ``bench.figures.report`` for each figure.
-Each runs in a process of its own, so that none inherits another's memory. Run all of them and the figures go into
-docs/performance.md; name some (``make bench ARGS='planner'``) and they are only printed.
+A benchmark is a file ``tests/bench/bench_*.py`` (on a test cluster: ``cluster_*.py``, run with ``--cluster``) with a
+``main()`` that calls ``bench.figures.report`` for each figure. Each runs in a process of its own, so that none inherits
+another's memory. Run all of a kind and the figures go into docs/performance.md; name some, or give them options
+(``make bench-cluster ARGS='settled --window=60'``), and they are only printed.
 """
 
 from __future__ import annotations
@@ -18,21 +19,25 @@ from bench.figures import Figure, parse_figure
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
+END = "<!-- end of figures -->"
 
 
 def main(words: list[str]) -> int:
-    """Run the benchmarks whose name holds one of the words (none: all); 1 if one of them failed."""
+    """Run the benchmarks whose name holds one of the words (none: all), with those that begin with ``--`` as their
+    options; 1 if one of them failed."""
+    on_cluster = "--cluster" in words
+    options = [word for word in words if word.startswith("--") and word != "--cluster"]
+    words = [word for word in words if not word.startswith("--")]
     files = [
         file
-        for file in sorted((ROOT / "tests" / "bench").glob("bench_*.py"))
+        for file in sorted((ROOT / "tests" / "bench").glob("cluster_*.py" if on_cluster else "bench_*.py"))
         if not words or any(word in file.stem for word in words)
     ]
     figures: list[Figure] = []
     failed: list[str] = []
     for file in files:
         print(f"bench: {file.stem}", flush=True)
-        found, status = run(file)
+        found, status = run(file, options)
         figures += found
         failed += [file.stem] if status != 0 else []
     table = render(figures)
@@ -40,16 +45,16 @@ def main(words: list[str]) -> int:
     if failed or not files:
         print(f"bench: failed: {', '.join(failed)}" if failed else f"bench: none matches {words}", file=sys.stderr)
         return 1
-    if not words:
-        write(table)
+    if not words and not options:
+        write(table, "make bench-cluster" if on_cluster else "make bench")
     return 0
 
 
-def run(file: Path) -> tuple[list[Figure], int]:
+def run(file: Path, options: list[str]) -> tuple[list[Figure], int]:
     """The figures of one benchmark and its exit status; whatever else it prints is passed on as it comes."""
     code = f"from bench.{file.stem} import main; main()"
     figures: list[Figure] = []
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", code, *options], stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             figure = parse_figure(line)
             if figure is None:
@@ -76,14 +81,15 @@ def readable(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def write(table: str) -> None:
-    """Put the table and what it was measured on between the marks of docs/performance.md."""
+def write(table: str, by: str) -> None:
+    """Put the table and what it was measured on between its marks of docs/performance.md."""
     page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
+    begin = f"<!-- figures: written by {by} -->"
+    before, _, rest = page.partition(begin)
     _, _, after = rest.partition(END)
     where = f"{os.cpu_count()} cores ({platform.machine()}), Linux {platform.release().split('-')[0]}"
     measured = f"Measured {datetime.now(UTC):%Y-%m-%d} on {where}, Python {platform.python_version()}."
-    PAGE.write_text(f"{before}{BEGIN}\n{measured}\n\n{table}\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{begin}\n{measured}\n\n{table}\n{END}{after}", encoding="utf-8")
     print(f"bench: written to {PAGE.relative_to(ROOT)}")
 
 
