@@ -27,8 +27,9 @@ from overworld.domain.games import Game
 from overworld.domain.observed import Want, WantedAddress
 from overworld.domain.servers import Desired, Endpoint, Network, Server
 from overworld.engines.kube.launches import LAYOUT
-from overworld.engines.kube.objects import render_claim, render_deployment, render_secret, render_service
+from overworld.engines.kube.objects import render_deployment, render_secret, render_service
 from overworld.engines.kube.options import KubeOptions, ServiceType
+from overworld.engines.kube.volumes import render_claim
 from overworld.games.catalogue import Catalogue
 from overworld.games.launch import render_launch
 
