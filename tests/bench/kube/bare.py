@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -19,7 +20,7 @@ from typing import Any
 
 from lightkube import AsyncClient, KubeConfig, codecs
 from lightkube.resources.apps_v1 import Deployment
-from lightkube.types import on_error_retry
+from lightkube.types import on_error_stop
 
 from bench.kube.rows import GAME, MEMORY_MIB, server_ids
 from bench.kube.stage import BARE_NAMESPACE, GAMES_FOLDER, REGISTRY, STORAGE_CLASS, TAG
@@ -34,6 +35,7 @@ from overworld.games.catalogue import Catalogue
 from overworld.games.launch import render_launch
 
 IN_FLIGHT = 32
+WATCH_SECONDS = 60
 OPTIONS = KubeOptions(
     namespace=BARE_NAMESPACE,
     registry=REGISTRY,
@@ -132,11 +134,22 @@ async def apply_all(kubeconfig: Path, ids: list[str]) -> float:
 
 
 async def _until_ready(client: AsyncClient, missing: set[str]) -> None:
-    async for _, deployment in client.watch(Deployment, on_error=on_error_retry):
-        if deployment.status and deployment.status.readyReplicas and deployment.metadata:
-            missing.discard(str(deployment.metadata.name))
-            if not missing:
-                return
+    """Watches; looks at everything again when a watch has ended, for none promises to tell all."""
+    while missing:
+        async for deployment in client.list(Deployment):
+            _note(deployment, missing)
+        watch = client.watch(Deployment, server_timeout=WATCH_SECONDS, on_error=on_error_stop)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WATCH_SECONDS):
+                async for _, deployment in watch:
+                    _note(deployment, missing)
+                    if not missing:
+                        break
+
+
+def _note(deployment: Deployment, missing: set[str]) -> None:
+    if deployment.status and deployment.status.readyReplicas and deployment.metadata:
+        missing.discard(str(deployment.metadata.name))
 
 
 def main() -> None:
