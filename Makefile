@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo demo-cluster test test-cluster images check soak bench bench-saves format clean
+.PHONY: help demo demo-cluster test test-cluster images check soak bench bench-saves bench-cluster format clean
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: ## Measure, print a table, write the figures into docs/performance.md
 bench-saves: ## Measure saves of a large world against tar + gzip, and write that into docs/performance.md too
 	@scripts/setup test
 	@PYTHONPATH=tests $(BIN)/python -m bench --saves $(ARGS)
+bench-cluster: ## Measure on a real Kubernetes with fake nodes, beside a bare program (root; half an hour)
+	@scripts/setup-cluster
+	@PYTHONPATH=tests $(BIN)/python -m bench --cluster $(ARGS)
 
 format: ## Put the code into its form
 	@scripts/setup check

@@ -1,9 +1,10 @@
-"""``make bench``: run every benchmark of tests/bench, one after another, and show what they measured.
+"""``make bench`` and ``make bench-cluster``: run benchmarks one after another, and show what they measured.
 
 A benchmark is a file ``tests/bench/bench_*.py`` with a ``main()`` that calls ``bench.figures.report`` for each figure.
-Each runs in a process of its own, so that none inherits another's memory. Run all of them and the figures go into
-docs/performance.md; name some (``make bench ARGS='planner'``) and they are only printed. ``make bench-saves`` does the
-same with tests/bench/saves, whose figures have a table of their own.
+Each runs in a process of its own, so that none inherits another's memory. ``make bench-saves`` runs those of
+tests/bench/saves, ``make bench-cluster`` the ``tests/bench/cluster_*.py``, on a test cluster; each kind has a table of
+its own. Run all of a kind and the figures go into docs/performance.md; name some, or give them options (``make
+bench-cluster ARGS='settled --window=60'``), and they are only printed.
 """
 
 from __future__ import annotations
@@ -19,24 +20,27 @@ from bench.figures import Figure, parse_figure
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- figures: written by make bench{part} -->", "<!-- end of figures{part} -->"
+KINDS = {"": "bench_*.py", "-saves": "saves/bench_*.py", "-cluster": "cluster_*.py"}
+"""Where the benchmarks of each kind are, by what follows ``make bench``."""
+BEGIN, END = "<!-- figures: written by make bench{kind} -->", "<!-- end of figures{kind} -->"
 
 
 def main(words: list[str]) -> int:
-    """Run the benchmarks whose name holds one of the words (none: all); 1 if one of them failed. The first word can be
-    ``--saves``: those of saves."""
-    part = "-saves" if words[:1] == ["--saves"] else ""
-    words = words[1:] if part else words
+    """Run the benchmarks whose name holds one of the words (none: all), with those that begin with ``--`` as their
+    options; 1 if one of them failed. The first word can be ``--saves`` or ``--cluster``: those of that kind."""
+    kind = words[0].removeprefix("-") if words and words[0].removeprefix("-") in KINDS else ""
+    options = [word for word in words[bool(kind) :] if word.startswith("--")]
+    words = [word for word in words[bool(kind) :] if not word.startswith("--")]
     files = [
         file
-        for file in sorted((ROOT / "tests" / "bench" / part.removeprefix("-")).glob("bench_*.py"))
+        for file in sorted((ROOT / "tests" / "bench").glob(KINDS[kind]))
         if not words or any(word in file.stem for word in words)
     ]
     figures: list[Figure] = []
     failed: list[str] = []
     for file in files:
         print(f"bench: {file.stem}", flush=True)
-        found, status = run(file)
+        found, status = run(file, options)
         figures += found
         failed += [file.stem] if status != 0 else []
     table = render(figures)
@@ -44,17 +48,17 @@ def main(words: list[str]) -> int:
     if failed or not files:
         print(f"bench: failed: {', '.join(failed)}" if failed else f"bench: none matches {words}", file=sys.stderr)
         return 1
-    if not words:
-        write(table, part)
+    if not words and not options:
+        write(table, kind)
     return 0
 
 
-def run(file: Path) -> tuple[list[Figure], int]:
+def run(file: Path, options: list[str]) -> tuple[list[Figure], int]:
     """The figures of one benchmark and its exit status; whatever else it prints is passed on as it comes."""
     module = ".".join(file.relative_to(ROOT / "tests").with_suffix("").parts)
     code = f"from {module} import main; main()"
     figures: list[Figure] = []
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", code, *options], stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             figure = parse_figure(line)
             if figure is None:
@@ -81,10 +85,10 @@ def readable(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def write(table: str, part: str) -> None:
-    """Put the table and what it was measured on between the part's marks of docs/performance.md."""
+def write(table: str, kind: str) -> None:
+    """Put the table and what it was measured on between the kind's marks of docs/performance.md."""
     page = PAGE.read_text(encoding="utf-8")
-    begin, end = BEGIN.format(part=part), END.format(part=part)
+    begin, end = BEGIN.format(kind=kind), END.format(kind=kind)
     before, _, rest = page.partition(begin)
     _, _, after = rest.partition(end)
     where = f"{os.cpu_count()} cores ({platform.machine()}), Linux {platform.release().split('-')[0]}"

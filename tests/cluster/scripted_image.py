@@ -22,16 +22,17 @@ CATALOGUE = Path(__file__).parents[1] / "games" / "catalogue"
 KEEPER = "/usr/lib/overworld/keeper.py"
 
 
-def write_scripted_image(archive: Path) -> Path:
-    """An archive, as ``docker save`` writes it; its path. Needs Debian's python3."""
+def write_scripted_image(archive: Path, name: str = NAME) -> Path:
+    """An archive, as ``docker save`` writes it, of the image for games of that name; its path. Needs Debian's
+    python3."""
     program = Path("/usr/bin/python3").resolve()
     library = Path("/usr/lib") / program.name
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as layer:
         layer.add(program, program.relative_to("/"))
         _add_link(layer, "usr/bin/python3", str(program))
-        for path in _libraries(program, library):
-            layer.add(path.resolve(), path.relative_to("/"))
+        for file in _libraries(program, library):
+            layer.add(file.resolve(), file.relative_to("/"))
         layer.add(library, library.relative_to("/"), filter=_without_tests)
         layer.add(keeper.__file__, KEEPER.lstrip("/"))
     content = buffer.getvalue()
@@ -46,15 +47,15 @@ def write_scripted_image(archive: Path) -> Path:
     ).encode()
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"
     slugs = sorted(path.stem for path in CATALOGUE.glob("*.toml"))
-    tags = [f"{REGISTRY}/{name}:{TAG}" for name in (NAME, *slugs)]
+    tags = [f"{REGISTRY}/{slug}:{TAG}" for slug in (name, *slugs)]
     manifest = [{"Config": config_name, "RepoTags": tags, "Layers": [f"{digest}.tar"]}]
     with tarfile.open(archive, "w") as tar:
-        for name, data in (
+        for path, data in (
             (f"{digest}.tar", content),
             (config_name, config),
             ("manifest.json", json.dumps(manifest).encode()),
         ):
-            member = tarfile.TarInfo(name)
+            member = tarfile.TarInfo(path)
             member.size, member.mode = len(data), 0o644
             tar.addfile(member, io.BytesIO(data))
     return archive

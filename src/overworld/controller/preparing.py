@@ -51,7 +51,7 @@ class Terms:
     ports: range
     programs_folder: Path | None = None
     offer: Offer = field(default_factory=Offer)
-    deadline: timedelta = timedelta(seconds=30)
+    deadline: timedelta = timedelta(minutes=1)
     trouble_of: Callable[[ServerId], str | None] = no_trouble
 
 

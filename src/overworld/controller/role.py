@@ -37,6 +37,9 @@ POLL_SECONDS = 5.0
 """Behind NOTIFY, which may be lost."""
 STANDBY_LOOK_SECONDS = 2.0
 PAUSE_AFTER_FAULT_SECONDS = 1.0
+GATHER_SECONDS = 0.1
+"""How long an engine's news is gathered before anybody looks: a world changes in bursts, and many servers are read and
+written at the price of one."""
 LAST_WORK_SECONDS = 10.0
 """How long a clean stop waits for what is in work. What is not done then is done by the next controller."""
 
@@ -107,6 +110,7 @@ class _Controller:
         self._settings = settings
         self._host = public_host
         self._queue: WorkQueue | None = None
+        self._news: set[ServerId] = set()
         self._is_engine_started = False
 
     async def lead(self, leadership: Leadership, stop: asyncio.Event) -> None:
@@ -174,8 +178,15 @@ class _Controller:
         )
 
     def _wake(self, server_id: ServerId) -> None:
-        if self._queue is not None:
-            self._queue.add(server_id)
+        if not self._news:
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._queue_news)
+        self._news.add(server_id)
+
+    def _queue_news(self) -> None:
+        news, self._news = self._news, set()
+        if self._queue is not None:  # else the next leadership begins with a look at every server
+            for server_id in news:
+                self._queue.add(server_id)
 
     @asynccontextmanager
     async def _notifications(self) -> AsyncIterator[asyncio.Event]:

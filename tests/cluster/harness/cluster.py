@@ -57,8 +57,16 @@ class Cluster:
     Raises ClusterRuns when another runs, BuildFailed, CommandFailed, PermissionError when not root.
     """
 
-    def __init__(self, *, nodes: int = 2, node_loss_seconds: int = 10, cloud: CloudSettings | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        nodes: int = 2,
+        node_loss_seconds: int = 10,
+        cloud: CloudSettings | None = None,
+        audited: tuple[str, ...] = (),
+    ) -> None:
         self.cloud = cloud or CloudSettings()
+        self._audited = audited
         self._count = nodes
         self._node_loss_seconds = node_loss_seconds
         self._stack = ExitStack()
@@ -80,7 +88,11 @@ class Cluster:
             self._programs = programs
             self.kubeconfig = pki.folder / "admin.conf"
             self.control_plane = ControlPlane(
-                RUN_FOLDER / "control", pki, programs, node_loss_seconds=self._node_loss_seconds
+                RUN_FOLDER / "control",
+                pki,
+                programs,
+                node_loss_seconds=self._node_loss_seconds,
+                audited=self._audited,
             )
             for number in range(1, self._count + 1):
                 node = Node(number, RUN_FOLDER / f"node-{number}", pki, programs)
@@ -165,10 +177,11 @@ class Cluster:
         self._boot(self.nodes[name])
         self.await_nodes()
 
-    def add_fake_nodes(self, count: int) -> None:
-        """Add ``fake-1`` to ``fake-<count>``, where pods run on paper; waits until Ready. Once a cluster."""
-        start_kwok(self.control_plane.machine, self.kubeconfig)
-        self.kubectl("apply", "--server-side", "-f", "-", stdin=render_fake_nodes(count))
+    def add_fake_nodes(self, count: int, *, tainted: bool = True) -> None:
+        """Add ``fake-1`` to ``fake-<count>``, where pods run on paper; waits until Ready. Once a cluster. Not
+        ``tainted``: any game's pod may come."""
+        start_kwok(self.control_plane.machine, self.kubeconfig, RUN_FOLDER / "kwok")
+        self.kubectl("apply", "--server-side", "-f", "-", stdin=render_fake_nodes(count, tainted=tainted))
         wanted = {f"fake-{number}" for number in range(1, count + 1)}
         wait_until(lambda: wanted <= self.ready_nodes(), NODES_READY_WITHIN_SECONDS, f"{count} fake nodes are Ready")
 

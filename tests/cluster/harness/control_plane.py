@@ -30,12 +30,19 @@ _QPS, _BURST = 1000, 2000
 
 
 class ControlPlane:
-    """The four programs; each can be stopped and started alone. ``start`` returns when the API server is ready."""
+    """The four programs; each can be stopped and started alone. ``start`` returns when the API server is ready.
 
-    def __init__(self, folder: Path, pki: Pki, programs: Programs, *, node_loss_seconds: int) -> None:
+    ``audited``: users whose writes the API server notes down, one JSON line each, in ``audit_log``.
+    """
+
+    def __init__(
+        self, folder: Path, pki: Pki, programs: Programs, *, node_loss_seconds: int, audited: tuple[str, ...] = ()
+    ) -> None:
         self.machine = Machine("control", CONTROL_PLANE_ADDRESS, programs)
         self._folder, self._pki, self._programs = folder, pki, programs
         self._node_loss_seconds = node_loss_seconds
+        self._audited = audited
+        self.audit_log = folder / "audit.log"
         self._client: httpx.Client | None = None
         self.audit_log = LOG_FOLDER / "audit.log"
 
@@ -132,7 +139,22 @@ class ControlPlane:
             f"--kubelet-client-key={pki.key('kubelet-client')}",
             f"--kubelet-certificate-authority={pki.authority_certificate}",
             "--kubelet-preferred-address-types=InternalIP",
+            *self._audit_arguments(),
         ]
+
+    def _audit_arguments(self) -> list[str]:
+        if not self._audited:
+            return []
+        writes = ["create", "update", "patch", "delete", "deletecollection"]
+        policy = {
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "omitManagedFields": True,
+            "rules": [{"level": "Metadata", "users": list(self._audited), "verbs": writes}, {"level": "None"}],
+        }
+        path = write(self._folder / "audit.yaml", json.dumps(policy))
+        return [f"--audit-policy-file={path}", f"--audit-log-path={self.audit_log}"]
 
     def _controller_manager_command(self) -> list[str]:
         pki = self._pki

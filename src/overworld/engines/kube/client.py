@@ -8,16 +8,18 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
+import aiohttp
 import msgspec
 from lightkube import KubeConfig
-from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 
 from overworld.domain.errors import EngineError, EngineRefused, EngineUnavailable
 from overworld.engines.kube.models import Failure
 from overworld.engines.kube.names import FIELD_MANAGER
+from overworld.engines.kube.signing import Credential, tls_context
 
 TIMEOUT_SECONDS = 10.0
+MOST_CONNECTIONS = 40
+"""Requests at once, watches included. More make no API server faster, only each answer later; the others wait here."""
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -39,12 +41,15 @@ class KubeClient:
         chosen = config.get()
         if chosen is None:
             raise EngineRefused("NoCluster", "The kubeconfig names no current context: set current-context in it.")
-        # The environment's proxies are for the internet, not for the cluster.
-        self._http = AsyncClient(chosen, ConnectionParams(timeout=httpx2.Timeout(TIMEOUT_SECONDS), trust_env=False))
+        self._server = chosen.cluster.server.rstrip("/")
+        self._credential = Credential(chosen)
+        self._tls = tls_context(chosen)
+        self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """Close every connection. Safe to call twice."""
-        await self._http.aclose()
+        if self._session is not None:
+            await self._session.close()
 
     async def apply(self, path: str, manifest: Mapping[str, Any]) -> bytes:
         """Server-side apply of one object; the object as it is now. Equal content changes nothing in the cluster."""
@@ -80,16 +85,15 @@ class KubeClient:
     @asynccontextmanager
     async def stream(
         self, path: str, params: Mapping[str, str], *, silence_seconds: float
-    ) -> AsyncIterator[AsyncIterator[str]]:
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The lines of an answer that does not end. A silence longer than that is a dead connection: it raises
         EngineUnavailable."""
-        timeout = httpx2.Timeout(TIMEOUT_SECONDS, read=silence_seconds)
         try:
-            async with self._http.stream("GET", path, params=dict(params), timeout=timeout) as response:
-                if response.status_code >= 400:
-                    raise explain(response.status_code, await response.aread())
-                yield response.aiter_lines()
-        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            async with self._request("GET", path, params, silence_seconds=silence_seconds) as response:
+                if response.status >= 400:
+                    raise explain(response.status, await response.read())
+                yield _lines(response.content)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _no_answer(error) from error
 
     async def _send(
@@ -101,15 +105,60 @@ class KubeClient:
         *,
         content_type: str = "",
     ) -> bytes:
-        headers = {"Content-Type": content_type} if content_type else {}
         content = msgspec.json.encode(body) if body is not None else None
         try:
-            response = await self._http.request(method, path, params=dict(params), content=content, headers=headers)
-        except httpx2.HTTPError as error:
+            async with self._request(method, path, params, content=content, content_type=content_type) as response:
+                answer = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _no_answer(error) from error
-        if response.status_code >= 400:
-            raise explain(response.status_code, response.content)
-        return response.content
+        if response.status >= 400:
+            raise explain(response.status, answer)
+        return answer
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        content: bytes | None = None,
+        content_type: str = "",
+        silence_seconds: float = TIMEOUT_SECONDS,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer, asked for once more with a new token if the cluster does not believe the old one."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS, sock_read=silence_seconds)
+        url = path if path.startswith("https://") else self._server + path
+        plain = {"Content-Type": content_type} if content_type else {}
+        signed = await self._credential.headers()
+        while True:
+            async with self._open_session().request(
+                method, url, params=params, data=content, headers={**plain, **signed}, timeout=timeout
+            ) as response:
+                renewed = await self._credential.renewed(signed) if response.status == 401 else None
+                if renewed is None:
+                    yield response
+                    return
+                signed = renewed
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        """One for all, made where a loop runs. The environment's proxies are for the internet, not for the cluster:
+        they are not looked at."""
+        if self._session is None:
+            connector = aiohttp.TCPConnector(ssl=self._tls, limit=MOST_CONNECTIONS)
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self._session
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: an object may be larger than what a reader of lines takes."""
+    rest = bytearray()
+    async for chunk in content.iter_any():
+        *lines, last = chunk.split(b"\n")
+        for line in lines:
+            yield bytes(rest + line)
+            rest.clear()
+        rest += last
 
 
 def _no_answer(error: Exception) -> EngineUnavailable:

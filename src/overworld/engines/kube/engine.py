@@ -34,6 +34,9 @@ from overworld.engines.kube.worlds import Worlds
 from overworld.engines.kube.writes import is_as, put, send
 
 GONE_WITHIN_SECONDS = 5.0
+MOST_APPLIED_AT_ONCE = 24
+"""Servers. Of a thousand the first is to have its pod before the last has its Service; and an API server that is asked
+for more at once answers everything later, not sooner."""
 
 
 class KubeEngine(Engine):
@@ -67,6 +70,7 @@ class KubeEngine(Engine):
         self._worlds = Worlds(self._client, self._paths, self._state, options, self._until_gone)
         self._usage = NodeUsage(self._client, options.namespace, options.kubelet_port)
         self._locks: WeakValueDictionary[ServerId, asyncio.Lock] = WeakValueDictionary()
+        self._turns = asyncio.Semaphore(MOST_APPLIED_AT_ONCE)
         self._changed = asyncio.Event()
         self._wake: Wake = lambda _: None
 
@@ -102,7 +106,7 @@ class KubeEngine(Engine):
         return sorted(self._state.server_ids())
 
     async def apply(self, want: Want, launch: Launch) -> None:
-        async with self._alone(want.server_id):
+        async with self._turns, self._alone(want.server_id):
             await self._apply(want, launch)
 
     async def delete(self, removal: Removal) -> None:

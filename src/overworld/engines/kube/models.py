@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct, field, structs
 
 from overworld.engines.kube.names import CONTAINER, SERVER, WORLD_GENERATION
 
@@ -43,6 +43,11 @@ class Object(Struct, frozen=True, rename="camel"):
     def version(self) -> int:
         """Ordered over all changes of one kind (Kubernetes 1.35 and newer promise that, etcd always did)."""
         return int(self.metadata.resource_version or "0")
+
+    @property
+    def essence(self) -> object:
+        """Equal while nothing has changed that anybody decides from."""
+        return structs.replace(self, metadata=structs.replace(self.metadata, resource_version=""))
 
 
 class Condition(Struct, frozen=True, rename="camel"):
@@ -194,6 +199,15 @@ class Deployment(Object, frozen=True):
 
     spec: DeploymentSpec = DeploymentSpec()
     status: DeploymentStatus = DeploymentStatus()
+
+    @property
+    def essence(self) -> object:
+        """Its conditions but for those that tell of every pod's coming and going."""
+        told = tuple(one for one in self.status.conditions if one.type not in {"Available", "Progressing"})
+        revision = "deployment.kubernetes.io/revision"
+        annotations = {name: text for name, text in self.metadata.annotations.items() if name != revision}
+        metadata = structs.replace(self.metadata, resource_version="", annotations=annotations)
+        return (metadata, self.spec, told)
 
 
 class ClaimResources(Struct, frozen=True):

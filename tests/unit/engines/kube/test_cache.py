@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from overworld.engines.kube.models import Metadata, Object
+from overworld.engines.kube.models import Condition, Deployment, DeploymentStatus, Metadata, Object
 from overworld.engines.kube.names import SERVER
 from overworld.engines.kube.watch import Cache
 
@@ -113,3 +114,31 @@ def test_any_interleaving_of_answers_and_events_ends_with_the_truth(
         objects.take(kind, changed)
     assert {name: objects.find(name) for name in "abc" if objects.find(name)} == truth
     assert {name for server in "st" for name in objects.of(server)} == set(truth)
+
+
+def test_a_change_of_nothing_that_is_read_wakes_nobody() -> None:
+    """But the newer object is kept, so that an older one does not replace it."""
+    objects, woken = cache()
+    objects.take("ADDED", thing("a", 1))
+    woken.clear()
+    objects.take("MODIFIED", thing("a", 3))
+    objects.take("MODIFIED", thing("a", 2))
+    assert (objects.find("a"), woken) == (thing("a", 3), [])
+
+
+def test_a_deployments_way_to_a_pod_wakes_nobody() -> None:
+    """Its revision and the conditions that say how far it is; but one that says why there is no pod does."""
+    woken: list[str] = []
+    objects: Cache[Deployment] = Cache(woken.append)
+
+    def deployment(version: int, condition: str, **annotations: str) -> Deployment:
+        metadata = thing("a", version).metadata
+        status = DeploymentStatus((Condition(condition, "True", message=f"the {version}th"),))
+        return Deployment(structs.replace(metadata, annotations=annotations), status=status)
+
+    objects.take("ADDED", deployment(1, "Progressing"))
+    objects.take("MODIFIED", deployment(2, "Progressing", **{"deployment.kubernetes.io/revision": "1"}))
+    objects.take("MODIFIED", deployment(3, "Available"))
+    assert woken == ["s"]
+    objects.take("MODIFIED", deployment(4, "ReplicaFailure"))
+    assert woken == ["s", "s"]

@@ -1,0 +1,1 @@
+"""What the benchmarks on a test cluster share (``make bench-cluster``)."""
