@@ -54,6 +54,7 @@ bench: ## Measure, print a table, write the figures into docs/performance.md
 bench-saves: ## Measure saves of a large world against tar + gzip, and write that into docs/performance.md too
 	@scripts/setup test
 	@PYTHONPATH=tests $(BIN)/python -m bench --saves $(ARGS)
+
 bench-cluster: ## Measure on a real Kubernetes with fake nodes, beside a bare program (root; half an hour)
 	@scripts/setup-cluster
 	@PYTHONPATH=tests $(BIN)/python -m bench --cluster $(ARGS)
