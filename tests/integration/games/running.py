@@ -101,7 +101,12 @@ class RunningGame:
 
     def __enter__(self) -> Self:
         for name, content in self.launch.files.items():
-            (self._folder / "config" / name).write_text(content, encoding="utf-8")
+            file = self._folder / "config" / name
+            file.unlink(missing_ok=True)
+            file.write_text(content, encoding="utf-8")
+            if os.geteuid() == 0:
+                os.chown(file, 0, NOBODY_KNOWN)
+            file.chmod(0o440)  # as a pod has them: a copy of one cannot be written to by a second start
         self._begins_at = self._log.stat().st_size if self._log.exists() else 0
         self._output = (self._folder / "output").open("ab")
         program = next(found for program in self.launch.programs if (found := shutil.which(program)))
