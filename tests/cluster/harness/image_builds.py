@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cluster.harness.debian_base import debian, debian_fingerprint, lent_authorities, lent_mirrors
-from cluster.harness.image_storage import CACHE, build, digest_of, is_stored, podman
+from cluster.harness.image_storage import CACHE, build, digest_of, is_stored, keep_only, podman
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "deploy" / "images"
@@ -96,8 +96,11 @@ def _archive(name: str) -> Path:
         podman("save", "--quiet", "--format=docker-archive", f"--output={partial}", tag)
         partial.rename(archive)
     os.utime(archive)
-    for outdated in sorted(CACHE.glob(f"{name}-*.tar"), key=lambda path: -path.stat().st_mtime)[ARCHIVES_KEPT:]:
+    archives = sorted(CACHE.glob(f"{name}-*.tar"), key=lambda path: -path.stat().st_mtime)
+    for outdated in archives[ARCHIVES_KEPT:]:
         outdated.unlink()
+    if archives[ARCHIVES_KEPT:]:
+        keep_only(f"localhost/{name}", {path.stem.rpartition("-")[2] for path in archives[:ARCHIVES_KEPT]})
     return archive
 
 
@@ -113,7 +116,9 @@ def _stored(name: str) -> str:
     with lent_mirrors() as mirrors:
         if re.search(r"^FROM .* AS packages$", _dockerfile(name), re.MULTILINE):
             # Alone, with what nothing of the image itself may see; the second build has it from podman's cache.
-            build([*command, *mirrors, *lent_authorities(), "--target=packages"], ROOT)
+            build(
+                [*command, *mirrors, *lent_authorities(), "--target=packages", f"--tag=localhost/{name}-packages"], ROOT
+            )
         build([*command, *mirrors, f"--tag={stored}"], ROOT)
     print(f"images: built {name} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return stored

@@ -29,7 +29,20 @@ def digest_of(image: str) -> str:
 
 def is_stored(image: str) -> bool:
     """Whether the storage has an image of that name and tag."""
-    return image in podman("images", "--format={{.Repository}}:{{.Tag}}").split()
+    return image in _names()
+
+
+def _names() -> list[str]:
+    return podman("images", "--format={{.Repository}}:{{.Tag}}").split()
+
+
+def keep_only(name: str, tags: set[str]) -> None:
+    """Take away the image's other tags, and whatever of the storage has no name any more and no container."""
+    for image in set(_names()):
+        found, _, tag = image.rpartition(":")
+        if found == name and tag not in tags:
+            podman("untag", image, image)
+    podman("image", "prune", "--force")
 
 
 def build(arguments: Sequence[str], context: Path) -> None:
