@@ -157,6 +157,10 @@ def remove_all(cluster: Cluster) -> None:
     """Delete every server of the games namespace and wait until it is gone; volumes and addresses too."""
     kinds = "deployment,service,pod,persistentvolumeclaim"
     cluster.kubectl("--namespace", NAMESPACE, "delete", kinds, "--all", "--timeout=60s")
-    cluster.kubectl("delete", "persistentvolume", "--all", "--timeout=60s")
+    claimed = "jsonpath={range .items[*]}{.spec.claimRef.namespace}/{.metadata.name} {end}"
+    volumes = [one.partition("/") for one in cluster.kubectl("get", "persistentvolume", "--output", claimed).split()]
+    ours = [name for namespace, _, name in volumes if namespace == NAMESPACE]  # others' may be in use
+    if ours:
+        cluster.kubectl("delete", "persistentvolume", *ours, "--timeout=60s")
     for public_ip in public_ips(cluster):
         cluster.azure.standin.remove_public_ip(GROUP, public_ip["name"])
