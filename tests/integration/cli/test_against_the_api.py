@@ -43,7 +43,7 @@ def test_the_life_of_a_server(run: Run) -> None:
     assert [each["name"] for each in json_of(run, "list", "--deleted")["items"]] == ["meadow"]
     assert "undelete succeeded" in succeed(run, "undelete", "meadow", "--timeout", "60")
     kinds = [each["kind"] for each in json_of(run, "operations", "meadow")["items"]]
-    assert kinds == ["undelete", "delete", "restart", "start", "stop", "create"]
+    assert kinds == ["undelete", "save", "delete", "restart", "start", "stop", "create"]
     assert "create" in succeed(run, "operations")
 
 
