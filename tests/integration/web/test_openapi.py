@@ -14,6 +14,7 @@ from integration.web.serving import Served
 TESTS = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.timeout(600)  # it grows with every route
 @pytest.mark.parametrize("seed", [int(os.environ.get("OVERWORLD_TEST_SEED", "1"))])
 def test_schemathesis_finds_nothing(served: Served, seed: int, tmp_path: Path) -> None:
     """Every check of schemathesis holds in every phase, with a fixed seed and a bounded number of examples."""
