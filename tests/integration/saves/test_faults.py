@@ -255,11 +255,12 @@ async def test_readers_are_never_in_the_way(store: Restic, local: Repository, wo
 async def test_called_off_it_leaves_nothing(store: Restic, local: Repository, world: Path, restics: Restics) -> None:
     """A cancelled save ends its program at once, which takes its lock away; what was there stays."""
     first = await store.save(local, world)
-    for number in range(20):
+    for number in range(60):
         (world / f"more-{number}").write_bytes(os.urandom(5_000_000))
     seen: list[Progress] = []
     saving = asyncio.create_task(store.save(local, world, progress=seen.append))
-    await eventually(lambda: seen, 20, "it makes progress")
+    await eventually(lambda: seen or saving.done(), 60, "it makes progress")
+    assert not saving.done()
     saving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await saving
