@@ -28,7 +28,7 @@ class Accounts:
         self._cluster = cluster
         self._namespace = namespace
         text = json.dumps(_rendered()).replace(_HERE, namespace)
-        cluster.kubectl("create", "--filename=-", stdin=text)
+        cluster.kubectl("apply", "--filename=-", stdin=text)
 
     def config(self, role: str) -> KubeConfig:
         """A kubeconfig of that role."""
