@@ -39,7 +39,8 @@ USERS = (f"system:serviceaccount:{NAMESPACE}:bench", f"system:serviceaccount:{BA
 @contextmanager
 def open_cluster(*, nodes: int = 0, fake_nodes: int = 0) -> Iterator[Cluster]:
     """A cluster with both namespaces, each with a user that may do everything, and the storage class."""
-    with Cluster(nodes=nodes, audited=USERS) as cluster:
+    # A fake node that is a moment late with its sign of life under load would have its pods called unready for ever.
+    with Cluster(nodes=nodes, node_loss_seconds=600, audited=USERS) as cluster:
         if fake_nodes:
             cluster.add_fake_nodes(fake_nodes, tainted=False)
         for namespace in (NAMESPACE, BARE_NAMESPACE):
