@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from overworld.worker.repositories import Repositories
     from overworld.worker.terms import Tools
 
+SAVE_CACHE_BYTES = 4 * 2**30
+
 
 def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
     """The PostgreSQL of this installation's data folder, started or not."""
@@ -238,12 +240,17 @@ def save_keyring(settings: Settings) -> Keyring:
 
 
 def open_save_store(settings: Settings) -> tuple[SaveStore, SaveStoreRefused | None]:
-    """What speaks to the save store, and why it cannot on this machine (None: it can). Blocking."""
+    """What speaks to the save store, and why it cannot on this machine (None: it can). Blocking.
+
+    Its cache, which grows with every server that was ever saved, is cut down to its bound at each start.
+    """
     from overworld.domain.errors import SaveStoreRefused
+    from overworld.saves.cache import trim_cache
     from overworld.saves.program import find_restic
     from overworld.saves.restic import Restic
 
     cache = settings.data_folder / "save-cache"
+    trim_cache(cache, SAVE_CACHE_BYTES)
     try:
         return Restic(find_restic(settings.restic), cache), None
     except SaveStoreRefused as error:

@@ -112,12 +112,6 @@ def last_kept(tx: Transaction, server_id: ServerId) -> Save | None:
     return None if row is None else read_save(row)
 
 
-def saves_of_operation(tx: Transaction, operation_id: str) -> list[Save]:
-    """The saves that the operation takes or took: one an attempt."""
-    statement = select(save).where(save.c.operation_id == operation_id).order_by(save.c.created_at)
-    return [read_save(row) for row in tx.execute(statement).mappings()]
-
-
 def write_save(tx: Transaction, save_id: str, values: Mapping[str, Any]) -> Save | None:
     """The save with those columns changed; None if there is none."""
     if "error" in values:
