@@ -28,6 +28,16 @@ def progress(message: dict[str, Any]) -> Progress:
     )
 
 
+def all_done(summary: dict[str, Any]) -> Progress:
+    """What the summary says as the last line of progress: restic itself tells none of what ends within its interval."""
+    done = summary.get("total_bytes_processed", summary.get("bytes_restored", 0))
+    return Progress(
+        files_done=summary.get("total_files_processed", summary.get("files_restored", 0)),
+        bytes_done=done,
+        bytes_total=done,
+    )
+
+
 def save_result(summary: dict[str, Any], words: Iterable[str], seconds: float) -> SaveResult:
     """The result of a save. Raises ``SaveIncomplete`` if something could not be read that is still there, or
     ``RepositoryDamaged`` if what could not be read was the save before."""

@@ -67,6 +67,8 @@ class _Heard:
             self.rows += message
         elif message.get("message_type") == "summary" or "total_size" in message:
             self.summary = message
+            if self.on_progress is not None:
+                self.on_progress(answers.all_done(message))
         elif message.get("message_type") == "status":
             if self.on_progress is not None:
                 self.on_progress(answers.progress(message))

@@ -191,7 +191,8 @@ def delete(
     wish = replace(server, deleted_at=deleted_at, purge_at=now + retention)
     if has_workers and server.desired is not Desired.DELETED and not _is_saved(tx, view):
         arguments = {"reason": SaveReason.BEFORE_DELETE.value, "label": "", "pinned": False}
-        open_job(tx, server, OperationKind.SAVE, arguments, now)
+        # Lists are in the order of these times: the delete comes before the save that it asks for.
+        open_job(tx, server, OperationKind.SAVE, arguments, now + timedelta(microseconds=1))
     return _wish(tx, actor, wish, OperationKind.DELETE, now, desired=Desired.DELETED)
 
 

@@ -134,14 +134,17 @@ async def test_what_is_forgotten_makes_room_after_a_prune(store: Restic, reposit
 
 
 async def test_progress_is_told(store: Restic, local: Repository, world: Path) -> None:
-    """Of a save that takes a while: bytes that grow."""
+    """Bytes that grow, and at the end all of them, however quick it was."""
     for number in range(20):
         (world / f"more-{number}").write_bytes(os.urandom(5_000_000))
     seen: list[Progress] = []
-    await store.save(local, world, progress=seen.append)
+    saved = await store.save(local, world, progress=seen.append)
     done = [each.bytes_done for each in seen]
-    assert done
     assert done == sorted(done)
+    assert seen[-1].bytes_done == seen[-1].bytes_total == saved.bytes_total
+    again: list[Progress] = []
+    await store.restore(local, saved.snapshot_id, world.parent / "again", progress=again.append)
+    assert again[-1].bytes_done == saved.bytes_total
 
 
 async def test_no_world_is_no_empty_save(store: Restic, local: Repository, tmp_path: Path) -> None:
