@@ -18,7 +18,7 @@ UNSETTLED = {"Updating", "Deleting"}
 
 
 def _numbers() -> deque[str]:
-    return deque(str(number) for number in ipaddress.ip_network("203.0.113.0/24").hosts())
+    return deque(str(number) for number in ipaddress.ip_network("198.18.113.0/24").hosts())
 
 
 @dataclass

@@ -148,7 +148,7 @@ def test_a_server_asked_for_by_api_runs_and_an_upgrade_does_not_disturb_it(whole
     server_id = created["id"]
     wait_until(lambda: whole.server(server_id)["state"] == "running", 90, "the server runs")
     (endpoint,) = whole.server(server_id)["endpoints"]
-    assert endpoint["host"].startswith("203.0.113.")
+    assert endpoint["host"].startswith("198.18.113.")
     player = Player(endpoint["host"], endpoint["port"])
     wait_until(player.is_let_in, 20, "the game is reached from outside")
     wait_until(lambda: (whole.server(server_id)["activity"] or {}).get("memory_mib"), 60, "it is watched")

@@ -34,7 +34,7 @@ def what_is_left() -> list[str]:
     left += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(RUN_FOLDER) in line]
     left += [str(path) for path in RUN_FOLDER.glob("*") if path != LOG_FOLDER]
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout.splitlines()
-    return left + [route for route in routes if BRIDGE in route or "203.0.113." in route]
+    return left + [route for route in routes if BRIDGE in route or "198.18.113." in route]
 
 
 @pytest.fixture

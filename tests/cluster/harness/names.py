@@ -1,6 +1,7 @@
 """Every name and address of the test cluster. All that a cluster leaves on the machine carries one of these names.
 
-The addresses are those that RFC 5737 keeps for documentation, so that they meet nobody's network. They are fixed, hence
+The addresses are those that RFC 2544 keeps for measurements of networks. Those of RFC 5737, kept for documentation, are
+what sandboxes give to their machines and package registries, which a route of ours would cut off. They are fixed, hence
 one cluster at a time in a network namespace.
 """
 
@@ -25,10 +26,10 @@ BRIDGE = "ow-test"
 VOID = "ow-void"
 LINK_PREFIX = "ow-"
 
-HOST_ADDRESS = "198.51.100.1"
-CONTROL_PLANE_ADDRESS = "198.51.100.2"
+HOST_ADDRESS = "198.18.100.1"
+CONTROL_PLANE_ADDRESS = "198.18.100.2"
 MACHINE_PREFIX_LENGTH = 24
-LOAD_BALANCER_RANGE = "203.0.113.0/24"
+LOAD_BALANCER_RANGE = "198.18.113.0/24"
 SERVICE_RANGE = "10.96.0.0/16"
 KUBERNETES_SERVICE_ADDRESS = "10.96.0.1"
 POD_RANGE = "10.244.0.0/16"
@@ -41,7 +42,7 @@ def node_name(number: int) -> str:
 
 def node_address(number: int) -> str:
     """The address on the bridge of node 1 to 99."""
-    return f"198.51.100.{10 + number}"
+    return f"198.18.100.{10 + number}"
 
 
 def pod_subnet(number: int) -> str:

@@ -45,7 +45,7 @@ async def test_the_service_says_all_four_things(azure_cloud: AzureCloud) -> None
         f"{prefix}load-balancer-ip-allocation-method": "static",
         f"{prefix}load-balancer-resource-group": "games",
     }
-    assert (address.ip, address.fqdn) == ("203.0.113.1", "my-world.eastus.cloudapp.azure.com")
+    assert (address.ip, address.fqdn) == ("198.18.113.1", "my-world.eastus.cloudapp.azure.com")
 
 
 async def test_the_generated_client_sends_the_same(azure: AzureStage, azure_cloud: AzureCloud) -> None:

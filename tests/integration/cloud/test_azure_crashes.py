@@ -74,7 +74,7 @@ async def test_making_an_address(azure: AzureStage, answered: bool) -> None:
         network = azure.standin.network
         assert list(network.addresses) == [NAME], at
         assert network.addresses[NAME]["properties"]["provisioningState"] == "Succeeded", at
-        assert network.ever == ["203.0.113.1"], at
+        assert network.ever == ["198.18.113.1"], at
 
     assert await kill_everywhere(azure, nothing, an_address, check, answered=answered) >= 4
 
@@ -86,7 +86,7 @@ async def test_mending_an_address(azure: AzureStage, answered: bool) -> None:
     def check(at: int) -> None:
         network = azure.standin.network
         assert network.addresses[NAME]["properties"]["dnsSettings"]["domainNameLabel"] == "your-world", at
-        assert network.ever == ["203.0.113.1"], at
+        assert network.ever == ["198.18.113.1"], at
 
     async def relabel(cloud: AzureCloud) -> None:
         await cloud.ensure_address(ID, "your-world")
