@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 
@@ -54,6 +55,8 @@ class Executor:
         self._cloud = cloud
         self._terms = terms
         self._clock = clock
+        most = engine.most_applied_at_once
+        self._turns: AbstractAsyncContextManager[None] = nullcontext() if most is None else asyncio.Semaphore(most)
 
     async def carry_out(self, subject: Subject, plan: Plan) -> Outcome:
         """Do all of the plan that concerns the engine and the cloud, in order, until something goes wrong."""
@@ -63,13 +66,15 @@ class Executor:
             apply = await self._with_folder(plan)
             for generation in plan.folders_first:
                 await self._cloud.remove_folder(server.id, generation)
-            async with asyncio.timeout(self._terms.deadline.total_seconds()):
-                if plan.confirm and not await self._rows.is_still_deleted(server.id, server.generation):
-                    return Overtaken()
-                if apply is not None:
-                    launch = NOTHING if plan.is_stop else self._render(subject)
+            if plan.confirm and not await self._rows.is_still_deleted(server.id, server.generation):
+                return Overtaken()
+            if apply is not None:
+                launch = NOTHING if plan.is_stop else self._render(subject)
+                # Waiting for a turn is no fault of the engine.
+                async with self._turns, self._deadline():
                     with measure_engine_call("apply"):
                         await self._engine.apply(apply, launch)
+            async with self._deadline():
                 for removal in plan.delete:
                     with measure_engine_call("delete"):
                         await self._engine.delete(removal)
@@ -82,6 +87,9 @@ class Executor:
         except Exception as error:
             return self._explain(error)
         return Done()
+
+    def _deadline(self) -> asyncio.Timeout:
+        return asyncio.timeout(self._terms.deadline.total_seconds())
 
     async def _with_folder(self, plan: Plan) -> Want | None:
         """What is to be applied, with the folder for its world, which is there then."""
@@ -151,7 +159,7 @@ class Executor:
             endpoints=(),
         )
         try:
-            async with asyncio.timeout(self._terms.deadline.total_seconds()):
+            async with self._deadline():
                 with measure_engine_call("apply"):
                     await self._engine.apply(want, NOTHING)
         except Exception:

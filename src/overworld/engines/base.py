@@ -76,6 +76,11 @@ class Engine(ABC):
         """The nodes that servers run on; None where there is but this machine."""
         return None
 
+    @property
+    def most_applied_at_once(self) -> int | None:
+        """How many servers should be in ``apply`` at once; None where any number may."""
+        return None
+
     @abstractmethod
     async def port_is_free(self, protocol: Protocol, port: int) -> bool:
         """Whether a server could listen there now. Always true where servers have their own IP."""

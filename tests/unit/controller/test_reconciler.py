@@ -17,13 +17,29 @@ from overworld.controller.workqueue import WorkQueue
 from overworld.domain.conditions import ConditionType, Reason, find_condition
 from overworld.domain.errors import EngineRefused, EngineUnavailable, Unavailable
 from overworld.domain.games import Protocol, Variable, VariableKind
-from overworld.domain.observed import Phase
+from overworld.domain.observed import Launch, Phase, Want
 from overworld.domain.operations import OperationKind, Outcome
 from overworld.domain.servers import Desired
 from overworld.domain.state import State
 from overworld.engines.memory import MemoryEngine, MemoryWorld
 from overworld.store.lease import LeaseLost
 from waiting import eventually
+
+
+class Orderly(MemoryEngine):
+    """Wants two servers at once, and takes its time for each."""
+
+    most_applied_at_once = 2
+
+    def __init__(self, world: MemoryWorld, seconds: float) -> None:
+        super().__init__(world)
+        self.applied = 0
+        self._seconds = seconds
+
+    async def apply(self, want: Want, launch: Launch) -> None:
+        await asyncio.sleep(self._seconds)
+        await super().apply(want, launch)
+        self.applied += 1
 
 
 class Bench:
@@ -91,6 +107,18 @@ async def test_a_server_that_hangs_holds_up_nobody(bench: Bench) -> None:
     bench.engine.hangs.clear()
     for key in stuck:
         await bench.until(key, State.RUNNING)
+
+
+async def test_waiting_for_a_turn_is_no_fault(bench: Bench) -> None:
+    """Servers that wait behind others for longer than the engine may take start all the same, at the first try."""
+    bench.engine = engine = Orderly(bench.world, bench.terms.deadline.total_seconds() / 4)
+    keys = [f"chess{number}" for number in range(20)]
+    for key in keys:
+        bench.create(key)
+    await bench.start()
+    for key in keys:
+        await bench.until(key, State.RUNNING)
+    assert engine.applied == 20
 
 
 async def test_a_status_that_cannot_be_stored_holds_up_nobody(bench: Bench) -> None:

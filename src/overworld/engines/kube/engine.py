@@ -22,6 +22,7 @@ from overworld.engines.kube.evacuation import KubeNodes
 from overworld.engines.kube.host_ports import NodeHosts, see_host
 from overworld.engines.kube.launches import LAYOUT
 from overworld.engines.kube.models import Deployment, Service
+from overworld.engines.kube.news import News
 from overworld.engines.kube.objects import render_deployment, render_secret, render_service
 from overworld.engines.kube.options import KubeOptions
 from overworld.engines.kube.paths import Paths
@@ -70,12 +71,11 @@ class KubeEngine(Engine):
         self._worlds = Worlds(self._client, self._paths, self._state, options, self._until_gone)
         self._usage = NodeUsage(self._client, options.namespace, options.kubelet_port)
         self._locks: WeakValueDictionary[ServerId, asyncio.Lock] = WeakValueDictionary()
-        self._turns = asyncio.Semaphore(MOST_APPLIED_AT_ONCE)
         self._changed = asyncio.Event()
-        self._wake: Wake = lambda _: None
+        self._news = News(self.observed)
 
     async def start(self, wake: Wake) -> None:
-        self._wake = wake
+        self._news.tell(wake)
         await self._state.start(self._times)
         if self._recorder is not None:
             for server_id in self._state.server_ids():
@@ -84,7 +84,7 @@ class KubeEngine(Engine):
             await self._nodes.start(self._times)
 
     async def close(self) -> None:
-        self._wake = lambda _: None
+        self._news.tell(None)
         if self._nodes is not None:
             await self._nodes.close()
         await self._state.close()
@@ -106,7 +106,7 @@ class KubeEngine(Engine):
         return sorted(self._state.server_ids())
 
     async def apply(self, want: Want, launch: Launch) -> None:
-        async with self._turns, self._alone(want.server_id):
+        async with self._alone(want.server_id):
             await self._apply(want, launch)
 
     async def delete(self, removal: Removal) -> None:
@@ -140,6 +140,10 @@ class KubeEngine(Engine):
     @property
     def nodes(self) -> KubeNodes | None:
         return self._nodes
+
+    @property
+    def most_applied_at_once(self) -> int:
+        return MOST_APPLIED_AT_ONCE
 
     async def port_is_free(self, protocol: Protocol, port: int) -> bool:
         return True
@@ -230,7 +234,7 @@ class KubeEngine(Engine):
             for server_id in self._state.server_ids():
                 pod = self._state.objects(server_id).pod()
                 if pod is not None and pod.has_host_ports and pod.spec.node_name == name:
-                    self._wake(server_id)
+                    self._news.take(server_id)
 
     def _on_change(self, server_id: ServerId) -> None:
         if not server_id:
@@ -238,6 +242,6 @@ class KubeEngine(Engine):
         # A pod that is listed before its Deployment has nowhere to leave its end yet.
         if self._recorder is not None and self._state.is_complete:
             self._recorder.look(server_id)
-        self._wake(server_id)
+        self._news.take(server_id)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
