@@ -20,6 +20,7 @@ from cluster.kube_stage import STORAGE_CLASS
 from cluster.rights import ALL, Accounts
 from cluster.scripted_image import CATALOGUE, REGISTRY, TAG
 from installation import Installation, folder_for_everybody, json_of
+from overworld.engines.kube.names import FIELD_MANAGER
 from overworld.engines.kube.objects import KEEPER_MEMORY_MIB
 from waiting import wait_until
 
@@ -175,6 +176,35 @@ def test_twenty_stops_and_starts_change_neither_address_nor_world(prepared: Clus
     world = RUN_FOLDER / "volumes" / prepared.kubectl(*claim)
     assert len((world / "starts").read_text().splitlines()) == 21
     assert not (world / "two-at-once").exists()
+
+
+def test_a_settled_world_is_written_by_nobody(prepared: Cluster, installation: Installation, api: httpx.Client) -> None:
+    """Overworld is started anew and looks at every server: neither the cluster nor the cloud is asked to change."""
+    running, stopped = create(api), create(api, start=False)
+    until_state(api, running, "running")
+    until_state(api, stopped, "stopped")
+    until(api, stopped, lambda server: condition(server, "Addressed")["status"] == "True", "has its address")
+
+    def ours() -> dict[str, list[dict[str, Any]]]:
+        """What Overworld last wrote into each object, and when; the cluster's own programs write into them as well."""
+        kinds = "deployments,services,pvc,secrets,pods"
+        asked = ("get", kinds, "-n", NAMESPACE, "-o", "json", "--show-managed-fields")
+        found = [one["metadata"] for one in json.loads(prepared.kubectl(*asked))["items"]]
+        return {
+            one["uid"]: [field for field in one["managedFields"] if field["manager"].startswith(FIELD_MANAGER)]
+            for one in found
+            if one["name"].startswith((running, stopped))
+        }
+
+    def writes() -> list[str]:
+        return [one for one in prepared.azure.standin.writes() if running in one or stopped in one]
+
+    before = ours(), writes()
+    assert len([fields for fields in before[0].values() if fields]) >= 7
+    installation.stop()
+    installation.start()
+    until_state(api, create(api), "running")  # by now it has looked at all that were there before
+    assert (ours(), writes()) == before
 
 
 def test_an_address_that_was_lost_in_the_cloud_is_made_anew(prepared: Cluster, api: httpx.Client) -> None:
