@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import perf_counter
@@ -15,9 +15,10 @@ from overworld.controller.outcomes import Failed, Outcome, Refused
 from overworld.controller.planner import Plan, plan
 from overworld.controller.ports import PortFinder
 from overworld.controller.rows import Rows
+from overworld.controller.seen import see_all
 from overworld.controller.subject import Subject
 from overworld.domain.addresses import AddressLease, derive_label
-from overworld.domain.conditions import Reason
+from overworld.domain.conditions import Reason, carry_since
 from overworld.domain.errors import EngineError, Unavailable
 from overworld.domain.observed import Observed
 from overworld.domain.offers import Offer
@@ -101,13 +102,22 @@ class Preparer:
         prepared = Prepared()
         records = await self._load(keys, prepared)
         for record in records.values():
-            self._plan(prepared, record, record.leases, began)
+            self._plan(prepared, record, began)
         prepared.orphans = [key for key in keys if key not in records and key not in prepared.broken]
         lacking = [job for job in prepared.jobs if job.plan.lease_ports]
         if lacking:
             prepared.jobs = [job for job in prepared.jobs if not job.plan.lease_ports]
             await self._lease_ports(prepared, lacking)
         return prepared
+
+    def look_again(self, job: Job) -> Job:
+        """The same job, with what is to be seen of its server now."""
+        conditions, observed = job.plan.conditions, self._engine.observed(job.server_id)
+        if conditions is None or job.plan.purge or job.plan.delete or not observed.complete:
+            return job
+        subject = self._describe(job.record, observed)
+        conditions = carry_since(see_all(subject, observed, self._clock()), subject.status.conditions)
+        return replace(job, subject=subject, observed=observed, plan=replace(job.plan, conditions=conditions))
 
     async def _load(self, keys: Sequence[ServerId], prepared: Prepared) -> Mapping[ServerId, ServerRecord]:
         try:
@@ -129,14 +139,13 @@ class Preparer:
         self,
         prepared: Prepared,
         record: ServerRecord,
-        leases: Sequence[PortLease],
         began: float,
         otherwise: Outcome | None = None,
     ) -> None:
         """Add the job of a server; ``otherwise`` is its outcome if it still lacks ports."""
         try:
             observed = self._engine.observed(record.server.id)
-            subject = self._describe(record, leases, observed)
+            subject = self._describe(record, observed)
             decided = plan(subject, observed, self._clock())
         except Exception:
             log.exception("a server cannot be planned", server_id=record.server.id)
@@ -145,7 +154,7 @@ class Preparer:
             outcome = otherwise if decided.lease_ports else None
             prepared.jobs.append(Job(record, subject, observed, decided, began, outcome))
 
-    def _describe(self, record: ServerRecord, leases: Sequence[PortLease], observed: Observed) -> Subject:
+    def _describe(self, record: ServerRecord, observed: Observed) -> Subject:
         server, offer = record.server, self._terms.offer
         game = self._catalogue.find(server.game)
         network = None if offer.network is None else server.network or offer.network
@@ -155,7 +164,7 @@ class Preparer:
             address = AddressLease(
                 server.id, derive_label(server.name, server.id), ports=len(game.ports), leased_at=self._clock()
             )
-        endpoints = derive_endpoints(game, network, leases, address, observed=observed, host=self._terms.host)
+        endpoints = derive_endpoints(game, network, record.leases, address, observed=observed, host=self._terms.host)
         return Subject(
             server,
             record.status,
@@ -188,7 +197,8 @@ class Preparer:
                 otherwise = Failed("Its ports were taken by somebody else in the meantime.")
                 if len(leased.get(job.server_id, ())) < len(offers[job.server_id]):
                     self._ports.forget()
-            self._plan(prepared, job.record, leased.get(job.server_id, job.record.leases), job.began, otherwise)
+            record = replace(job.record, leases=tuple(leased.get(job.server_id, job.record.leases)))
+            self._plan(prepared, record, job.began, otherwise)
 
     def _no_port(self) -> Refused:
         ports = self._terms.ports

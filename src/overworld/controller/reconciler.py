@@ -127,7 +127,8 @@ class Reconciler:
             server_id=job.server_id, operation_id=operations[-1].id if operations else None
         ):
             outcome = job.outcome or await self._executor.carry_out(job.subject, job.plan)
-            self._settle(job, outcome)
+            # What came of it is often to be seen at once, and is then told instead of what was there before.
+            self._settle(self._preparer.look_again(job) if isinstance(outcome, Done) else job, outcome)
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         try:

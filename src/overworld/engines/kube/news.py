@@ -9,11 +9,11 @@ from overworld.domain.observed import Observed
 from overworld.domain.servers import ServerId
 from overworld.engines.base import Wake
 
-WORDS_WAIT_SECONDS = 1.0
+WORDS_WAIT_SECONDS = 2.0
 
 
 class News:
-    """Tells at once of a change that anything is decided from, and at most once a second of one that only changes
+    """Tells at once of a change that anything is decided from, and at most every two seconds of one that only changes
     what is said: on its way to its first player a pod has five sentences, and most of them are true for a moment.
 
     Every change is followed by a wake, though not every change has one of its own.
@@ -58,7 +58,7 @@ class News:
 
 
 def _facts(observed: Observed) -> object:
-    """All of it but the words and the times: what waits for what, since when, on which node and in which pod."""
+    """All of it but words, times and sizes: what waits for what, since when, on which node and in which pod."""
     process = observed.process
     seen = process and (process.phase, process.restarts, process.spec_hash, process.crashes, process.last_exit)
-    return (observed.exists, observed.worlds, observed.way_in, observed.disks, seen)
+    return (observed.exists, observed.worlds, observed.way_in, seen)
