@@ -272,7 +272,10 @@ class Settings(BaseSettings):
         description="What API and worker both know, 32 characters or more. Unset: the data folder's worker-secret.",
     )
     upload_mib: int = Field(
-        default=16384, ge=1, description="The largest file in MiB that can be uploaded into a server's world."
+        default=16384, ge=1, description="The largest file in MiB that can be uploaded: into a world, or as a save."
+    )
+    unpacked_mib: int = Field(
+        default=65536, ge=1, description="The largest world in MiB that an uploaded archive may hold."
     )
     resync_interval: Duration = Field(
         default=timedelta(minutes=10),

@@ -276,6 +276,7 @@ def open_worker_tools(settings: Settings, database: Database, engine: Engine, ca
         raise BadInput(f"a worker needs engine=local; with engine={settings.engine} worlds cannot be saved yet")
     store, refusal = open_save_store(settings)
     folder = settings.data_folder / "servers"
+    worlds = LocalWorlds(folder)
     return Tools(
         database=database,
         engine=engine,
@@ -284,8 +285,9 @@ def open_worker_tools(settings: Settings, database: Database, engine: Engine, ca
         store=store,
         repositories=open_repositories(settings, database),
         snapshots=LocalSnapshots(
-            store, Generations(folder), LocalWorlds(folder), settings.data_folder / "scratch", settings.programs_folder
+            store, Generations(folder), worlds, settings.data_folder / "scratch", settings.programs_folder
         ),
+        worlds=worlds,
         refusal=refusal,
     )
 
@@ -322,6 +324,7 @@ async def run_worker(
             deadline=settings.save_deadline,
             undo=settings.undo,
             retention=settings.save_retention,
+            unpacked_bytes=settings.unpacked_mib * 2**20,
         ),
         schedules.Terms(
             cron=settings.save_schedule,

@@ -159,9 +159,10 @@ async def test_a_world_is_unpacked_into_a_new_generation(world_stage: WorldStage
             info.size = 4
             archive.addfile(info, io.BytesIO(b"data"))
     await world_stage.worlds.make_world(world_stage.server_id, 2, like=1)
+    request = {"verb": "upload", "path": ".overworld-archive", "most_bytes": MIB}
+    await gather_answer(world_stage.worlds.run(world_stage.server_id, 2, request, body_of(out.getvalue())))
     request = {"verb": "unpack", "most_bytes": MIB, "markers": ["level.dat"]}
-    run = world_stage.worlds.run(world_stage.server_id, 2, request, body_of(out.getvalue()))
-    assert (await gather_answer(run))[1]["root"] == "backup"
+    assert (await gather_answer(world_stage.worlds.run(world_stage.server_id, 2, request)))[1]["root"] == "backup"
     await world_stage.worlds.make_world(world_stage.server_id, 2, like=1)
     items, _ = await gather_answer(world_stage.worlds.run(world_stage.server_id, 2, {"verb": "tree"}))
     assert [item["path"] for item in items] == ["level.dat", "region", "region/r.mca"]

@@ -30,18 +30,27 @@ def fetch(api: Api, path: str, params: Mapping[str, str]) -> Iterator[bytes]:
         raise as_unreachable(error, api.target) from error
 
 
-def send(api: Api, path: str, params: Mapping[str, str], content: BinaryIO | bytes, headers: Mapping[str, str]) -> Json:
+def send(
+    api: Api,
+    path: str,
+    params: Mapping[str, str],
+    content: BinaryIO | bytes,
+    headers: Mapping[str, str] | None = None,
+    *,
+    method: str = "PUT",
+) -> Json:
     """Give the bytes to ``path``; what it answers. Never retried. Raises ``CliError``."""
 
     def pieces(file: BinaryIO) -> Iterator[bytes]:
         while data := file.read(CHUNK):
             yield data
 
-    given = dict(headers)
+    given = dict(headers or {})
     if not isinstance(content, bytes) and content.seekable():
         given["Content-Length"] = str(os.fstat(content.fileno()).st_size)
     try:
-        answer = api.client.put(
+        answer = api.client.request(
+            method,
             path,
             params=dict(params),
             content=content if isinstance(content, bytes) else pieces(content),

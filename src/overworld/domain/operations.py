@@ -28,6 +28,7 @@ class OperationKind(StrEnum):
     CHECK = "check"  # of everything that the store holds of a server
     DRILL = "drill"  # a real restore to scratch, compared
     FORGET = "forget"  # a save removed from the store
+    UPLOAD = "upload"  # an archive that somebody sent, made a save
 
 
 JOBS = frozenset(
@@ -38,6 +39,7 @@ JOBS = frozenset(
         OperationKind.CHECK,
         OperationKind.DRILL,
         OperationKind.FORGET,
+        OperationKind.UPLOAD,
     }
 )
 """Worked on by a worker, which also ends them. All others are wishes: the controller tells when they are fulfilled,

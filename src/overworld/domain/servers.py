@@ -34,10 +34,12 @@ class Network(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetiredWorld:
-    """An earlier generation of the world, kept for undo until ``keep_until``."""
+    """A generation of the world beside the present one: an earlier one, kept for undo until ``keep_until``, or
+    (``is_incoming``) one that a worker makes, which is removed then if it has not become anything."""
 
     generation: int
     keep_until: datetime
+    is_incoming: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
     agent.py VERB [UID GID]     the world is the working folder; given a user, every right but that user's is gone
                                 before the first byte of the request is read
 
-Standard input: one line of JSON (the request), then for ``write``, ``upload`` and ``unpack`` the body. Standard output:
+Standard input: one line of JSON (the request), then for ``write`` and ``upload`` the body. Standard output:
 ``{"item": …}`` lines, and at the end exactly one line ``{"done": …}`` (exit status 0) or ``{"error": {code, says}}``
 (1); without one of them the answer is not whole. Raw bytes, both ways, are pieces of ``+<count>\\n`` and that many
 bytes; a body ends with ``+0\\n``, so that one whose sender died is told from one that is complete.
@@ -81,6 +81,8 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 _STRANGE = re.compile("[\udc80-\udcff\U0010ff80-\U0010ffff]")
 _ESCAPED = re.compile("[\U0010ff80-\U0010ffff]")
 _PART = re.compile(rb"\.overworld-[0-9a-f]{16}\.part")
+ARCHIVE, UNPACKING = b".overworld-archive", b".overworld-unpacking"
+"""An archive that was uploaded to become a world, and the folder beside it that takes what it holds."""
 
 
 class Refusal(Exception):
@@ -952,33 +954,41 @@ def _entry_errors(raw: bytes) -> Iterator[None]:
         raise
 
 
-def do_unpack(root: int, request: dict[str, Any], wire: Wire) -> dict[str, Any]:
-    """The world, which was empty, is what a zip or tar holds, begun at the folder that has one of the game's markers;
-    or it is empty as before. Modes without setuid; no links out, no devices."""
-    if any(not _PART.fullmatch(name) for name in _names(root)):
-        raise Refusal("exists", "The world is not empty.")
+def do_unpack(root: int, request: dict[str, Any], _wire: Wire) -> dict[str, Any]:
+    """The world, in which nothing was but ARCHIVE, is what that zip or tar holds, begun at the folder that has one of
+    the game's markers, and the archive is gone; or there is but the archive, as before. Safe to repeat after any death:
+    what an earlier one had begun is gone first. Without an archive (it is unpacked) a Refusal. Modes without setuid;
+    no links out, no devices."""
     markers = frozenset(read_name(str(name)) for name in request.get("markers", ()))
     home = tuple(path_in(request, "home"))
-    name = b".overworld-%s.unpack" % os.urandom(8).hex().encode()
-    with new_file(root) as (spool, part):
-        size = fill(root, spool, wire.body(), number_in(request, "most_archive_bytes", 2**63, 2**63))
-        os.mkdir(name, 0o700, dir_fd=root)
+    try:
+        archive, seen = open_file(root, ARCHIVE)
+    except FileNotFoundError:
+        if UNPACKING in _names(root):  # the last thing that an earlier one did not come to
+            remove_tree(root, UNPACKING)
+        raise
+    with opened(archive):
+        fcntl.flock(archive, fcntl.LOCK_EX)  # an earlier agent may still be at work, though whoever asked it has died
+        look(root, ARCHIVE)  # …and may have done all of it meanwhile
+        others = set(_names(root)) - {ARCHIVE}
+        if others and UNPACKING not in others:
+            raise Refusal("exists", "The world is not empty.")
+        _empty(root)
+        os.mkdir(UNPACKING, 0o700, dir_fd=root)
         try:
-            with (
-                opened(os.open(part, FILE_FLAGS, dir_fd=root)) as archive,
-                opened(os.open(name, FOLDER_FLAGS, dir_fd=root)) as folder,
-            ):
-                bounds = Bounds(request, size)
+            with opened(os.open(UNPACKING, FOLDER_FLAGS, dir_fd=root)) as folder:
+                bounds = Bounds(request, seen.st_size)
                 unpacked = Unpacked(folder, bounds, markers)
                 _unpack(archive, unpacked, bounds)
                 source, target = choose_root(unpacked.marked, home) if markers else ((), ())
                 unpacked.finish()
                 _settle(root, folder, list(source), list(target))
-            remove_tree(root, name)
         except BaseException:
-            _empty(root, keep=part)
+            _empty(root)
             raise
-    LIBC.syncfs(root)
+        LIBC.syncfs(root)
+        os.unlink(ARCHIVE, dir_fd=root)
+        remove_tree(root, UNPACKING)
     return {"files": bounds.entries, "bytes": bounds.bytes, "root": show_name(b"/".join(source))}
 
 
@@ -986,7 +996,8 @@ def _settle(root: int, folder: int, source: list[bytes], target: list[bytes]) ->
     if not target:
         with folder_at(folder, source) as chosen:
             for name in _names(chosen):
-                move(chosen, name, root, name, replace=False)
+                if not move(chosen, name, root, name, replace=False):
+                    raise _bad_entry(name, "is a name that Overworld needs itself")
         return
     above, last = named(target)
     with folder_at(root, above, make=True) as place_for:
@@ -1001,9 +1012,10 @@ def _settle(root: int, folder: int, source: list[bytes], target: list[bytes]) ->
                     move(folder, name, inner, name, replace=False)
 
 
-def _empty(root: int, *, keep: bytes) -> None:
-    for name in _names(root):
-        if name != keep:
+def _empty(root: int) -> None:
+    """Nothing is left but the archive. UNPACKING goes last: it says that all of this may go."""
+    for name in sorted(_names(root), key=lambda name: name == UNPACKING):
+        if name != ARCHIVE:
             with suppress(OSError):
                 if stat.S_ISDIR(look(root, name).st_mode):
                     remove_tree(root, name)
@@ -1050,6 +1062,8 @@ def _unpack(archive: int, unpacked: Unpacked, bounds: Bounds) -> None:
             source = _Stream(archive, bz2.BZ2Decompressor)
         elif head.startswith(b"\xfd7zXZ\0"):
             source = _Stream(archive, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY))
+        elif head.startswith(b"\x28\xb5\x2f\xfd"):
+            raise Refusal("bad-archive", "It is packed with zstd, which is not read here. Take gzip, bzip2 or xz.")
         else:
             source = _Stream(archive, None)
         _unpack_tar(source, unpacked, bounds)

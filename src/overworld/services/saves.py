@@ -143,7 +143,7 @@ def prove(tx: Transaction, actor: Actor, server_id: str, *, save_id: str | None,
     """A restore drill: the save (None: the newest) restored to scratch and compared. Raises NotFound, and Conflict
     where there is no save."""
     server = _find_server(tx, actor, server_id).server
-    found = rows.last_kept(tx, server.id) if save_id is None else _kept(tx, actor, save_id)
+    found = rows.last_kept(tx, server.id, uploads=True) if save_id is None else _kept(tx, actor, save_id)
     if found is None or found.server_id != server.id:
         raise Conflict("The server has no such save to prove.")
     return open_job(tx, server, OperationKind.DRILL, {"save_id": found.id}, now)
@@ -152,7 +152,7 @@ def prove(tx: Transaction, actor: Actor, server_id: str, *, save_id: str | None,
 def check(tx: Transaction, actor: Actor, server_id: str, now: datetime) -> Operation:
     """Everything that the store holds of the server looked through. Raises NotFound, Conflict."""
     server = _find_server(tx, actor, server_id).server
-    if rows.last_kept(tx, server.id) is None:
+    if rows.last_kept(tx, server.id, uploads=True) is None:
         raise Conflict("The server has no save to check.")
     return open_job(tx, server, OperationKind.CHECK, {}, now)
 

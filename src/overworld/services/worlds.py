@@ -29,7 +29,7 @@ def reserve_generation(tx: Transaction, server_id: ServerId, keep_until: datetim
         raise Conflict("The server is deleted. Undelete it first.")
     known = (server.world_generation, *(world.generation for world in server.retired_worlds))
     generation = max(*known, worlds.newest_generation(tx, server_id)) + 1
-    worlds.retire(tx, server_id, generation, keep_until)
+    worlds.retire(tx, server_id, generation, keep_until, is_incoming=True)
     worlds.remember_generation(tx, server_id, generation)
     return server, generation
 
@@ -91,7 +91,7 @@ def undo(tx: Transaction, actor: Actor, server_id: ServerId, keep_until: datetim
         raise Conflict("The server is deleted. Undelete it first.")
     if any(job.kind in RESTORING for job in jobs.open_jobs(tx, server_id)):
         raise Conflict("A restore is under way: wait for its end, or cancel it.")
-    kept = [world for world in server.retired_worlds if world.keep_until > now]
+    kept = [world for world in server.retired_worlds if world.keep_until > now and not world.is_incoming]
     if not kept:
         raise Conflict("There is no earlier world to go back to: none was restored, or its time for undo has passed.")
     # The one that was retired last: its time for undo ends last.

@@ -154,7 +154,8 @@ def read_server(value: Values, retired_worlds: Iterable[Json]) -> Server:
         memory_mib=value["memory_mib"],
         world_generation=value["world_generation"],
         retired_worlds=tuple(
-            RetiredWorld(world["generation"], read_time(world["keep_until"])) for world in retired_worlds
+            RetiredWorld(world["generation"], read_time(world["keep_until"]), world["is_incoming"])
+            for world in retired_worlds
         ),
         created_at=value["created_at"],
         updated_at=value["updated_at"],

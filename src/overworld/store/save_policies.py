@@ -48,7 +48,7 @@ _STOPPED_UNSAVED = text(f"""
         AND {_READY} ->> 'reason' = 'Stopped'
         AND NOT EXISTS (
             SELECT FROM save WHERE save.server_id = server.id
-                AND save.created_at >= CAST({_READY} ->> 'since' AS timestamptz)
+                AND save.created_at >= CAST({_READY} ->> 'since' AS timestamptz) AND save.reason <> 'upload'
         )
         AND status.conditions @? '$[*] ? (@.type == "Saved" && @.reason != "NeverStopped")'
     ORDER BY status.updated_at LIMIT :limit

@@ -32,8 +32,9 @@ def insert_save(
     pinned: bool,
     game_revision: str,
     now: datetime,
+    world_generation: int | None = None,
 ) -> Save:
-    """A save of the server's present world that is about to be taken."""
+    """A save that is about to be taken of that generation of the server's world (None: the present one)."""
     spec = {
         "name": server.name,
         "game": server.game,
@@ -47,7 +48,7 @@ def insert_save(
             server_id=server.id,
             account_id=server.account_id,
             operation_id=operation_id,
-            world_generation=server.world_generation,
+            world_generation=server.world_generation if world_generation is None else world_generation,
             state=SaveState.RUNNING,
             reason=reason,
             label=clean_text(label),
@@ -105,10 +106,19 @@ def kept_saves(tx: Transaction, server_id: ServerId) -> list[Save]:
     return [read_save(row) for row in tx.execute(statement.order_by(save.c.created_at.desc())).mappings()]
 
 
-def last_kept(tx: Transaction, server_id: ServerId) -> Save | None:
-    """The newest save of the server that is in the store."""
+def last_kept(tx: Transaction, server_id: ServerId, *, uploads: bool = False) -> Save | None:
+    """The newest save in the store of the server's own world, or (``uploads``) of that and of what was uploaded."""
     statement = select(save).where(save.c.server_id == server_id, save.c.state == SaveState.KEPT)
+    if not uploads:
+        statement = statement.where(save.c.reason != SaveReason.UPLOAD)
     row = tx.execute(statement.order_by(save.c.created_at.desc(), save.c.id).limit(1)).mappings().one_or_none()
+    return None if row is None else read_save(row)
+
+
+def kept_by(tx: Transaction, operation_id: str) -> Save | None:
+    """The newest save in the store that this operation took."""
+    statement = select(save).where(save.c.operation_id == operation_id, save.c.state == SaveState.KEPT)
+    row = tx.execute(statement.order_by(save.c.created_at.desc()).limit(1)).mappings().one_or_none()
     return None if row is None else read_save(row)
 
 

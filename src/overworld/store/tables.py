@@ -97,6 +97,7 @@ retired_world = Table(
     Column("server_id", Text, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True),
     Column("generation", Integer, primary_key=True),
     Column("keep_until", Time, nullable=False),
+    Column("is_incoming", Boolean, nullable=False, server_default="false"),  # a worker makes it: nothing to undo
 )
 
 server_status = Table(

@@ -21,6 +21,7 @@ from overworld.web.api import (
     saved_files,
     saves,
     servers,
+    uploads,
     usage,
 )
 from overworld.web.dispatch import make_view
@@ -46,6 +47,7 @@ GROUPS: tuple[Routes, ...] = (
     saves.routes,
     save_policies.routes,
     saved_files.routes,
+    uploads.routes,
     operations.routes,
     console.routes,
     files.routes,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from flask import Response, request
 
-from overworld.domain.errors import BadInput, Conflict
+from overworld.domain.errors import BadInput, Conflict, Unavailable
 from overworld.store import idempotency
 from overworld.store.idempotency import Saved
 from overworld.web import auth, inputs
@@ -36,9 +37,8 @@ def make_view(route: Route, installation: Installation) -> Callable[..., Respons
             call = Call(tx, actor, now, installation, credentials)
             outcome = _run_once(route, call, path, raw) if route.method == "POST" else _run(route, call, path, raw)
         auth.touch(installation.database, token, now)
-        if isinstance(outcome, Response):
-            return outcome
-        return render_reply(outcome if isinstance(outcome, Reply) else outcome())
+        done = outcome if isinstance(outcome, Response | Reply) else outcome()
+        return done if isinstance(done, Response) else render_reply(done)
 
     return view
 
@@ -53,19 +53,23 @@ def _run(route: Route, call: Call, path: dict[str, str], raw: bytes) -> Reply | 
     return route.view(call, **given)
 
 
-def _run_once(route: Route, call: Call, path: dict[str, str], raw: bytes) -> Response | Reply | Callable[[], Reply]:
+def _run_once(
+    route: Route, call: Call, path: dict[str, str], raw: bytes
+) -> Response | Reply | Callable[[], Reply] | Callable[[], Response]:
     """Run a POST; with an ``Idempotency-Key``, only if it has not been run with that key before.
 
     The answer is stored in the transaction of the work, so either both are there or neither. A failed request leaves
-    nothing and may be repeated with its key. An answer that shows a secret is stored without its body.
+    nothing and may be repeated with its key. An answer that shows a secret is stored without its body. Work that is
+    put off until after the transaction claims its key in it. A body that the view reads itself is not compared.
     """
     key = inputs.read_idempotency_key(request)
     if key is None:
         return _run(route, call, path, raw)
     where = f"POST {request.path}"
-    fingerprint = hashlib.sha256(raw).hexdigest()
+    fingerprint = hashlib.sha256(raw if route.raw_body is None else request.query_string).hexdigest()
+    mine = (call.actor.account_id, where, key)
     try:
-        saved = idempotency.recall(call.tx, call.actor.account_id, where, key, fingerprint)
+        saved = idempotency.recall(call.tx, *mine, fingerprint, call.now)
     except Conflict as error:
         raise StillRunning(error.detail) from error
     except BadInput as error:
@@ -73,13 +77,30 @@ def _run_once(route: Route, call: Call, path: dict[str, str], raw: bytes) -> Res
     if saved is not None:
         return _replay(route, saved)
     reply = _run(route, call, path, raw)
-    if not isinstance(reply, Reply):
-        raise TypeError(f"{route.name}: the view of a POST cannot be put off")
-    response = render_reply(reply)
+    if isinstance(reply, Reply):
+        response = render_reply(reply)
+        idempotency.remember(call.tx, *mine, fingerprint, _to_save(route, response), call.now)
+        return response
+    idempotency.claim(call.tx, *mine, fingerprint, call.now)
+
+    def work() -> Response:
+        database = call.installation.database
+        try:
+            response = render_reply(reply())
+        except BaseException:
+            with suppress(Unavailable), database.transaction() as tx:  # else the claim ends by itself
+                idempotency.give_up(tx, *mine)
+            raise
+        with suppress(Unavailable), database.transaction() as tx:  # it is done, and its client is told
+            idempotency.remember(tx, *mine, fingerprint, _to_save(route, response), call.now)
+        return response
+
+    return work
+
+
+def _to_save(route: Route, response: Response) -> Saved:
     body = "" if route.shows_secret else response.get_data(as_text=True)
-    saved = Saved(status=response.status_code, headers=dict(response.headers), body=body)
-    idempotency.remember(call.tx, call.actor.account_id, where, key, fingerprint, saved, call.now)
-    return response
+    return Saved(status=response.status_code, headers=dict(response.headers), body=body)
 
 
 def _replay(route: Route, saved: Saved) -> Response:

@@ -3,7 +3,8 @@ read it there, so that neither can say anything else.
 
 A route's view is a function ``view(call, **path values, query=…, body=…) -> Reply`` (``query`` and ``body`` only where
 the route declares their models). A view that still has to wait for something returns a function instead, which is
-called after the transaction has ended: no database connection is held while a file or a game is waited for.
+called after the transaction has ended: no database connection is held while a file or a game is waited for. What it
+then has to store is a transaction of its own.
 """
 
 from __future__ import annotations

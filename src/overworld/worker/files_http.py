@@ -34,6 +34,8 @@ SILENCE_SECONDS = 30.0
 CONNECTIONS = 256
 IN_ALL, PER_ACCOUNT = 48, 4
 STREAMS = frozenset({"read", "download"})
+LIKE = "like"
+"""The key of a request to a generation that is made for it, if it is not there yet, like the one that it names."""
 
 log = structlog.get_logger(__name__)
 
@@ -98,6 +100,8 @@ class FilesServer:
 
     async def _work(self, peer: Peer, ticket: Ticket) -> None:
         log.debug("files", verb=ticket.request.get("verb"), server_id=ticket.server_id, account_id=ticket.account_id)
+        if LIKE in ticket.request:
+            await self._worlds.make_world(ticket.server_id, ticket.generation, like=ticket.request[LIKE])
         answer = self._worlds.run(ticket.server_id, ticket.generation, ticket.request, peer.body())
         async with aclosing(answer):
             if ticket.request.get("verb") in STREAMS:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from overworld.domain.conditions import ConditionType, Reason, find_condition
 from overworld.domain.errors import NotFound, RepositoryDamaged
 from overworld.domain.events import NewEvent
-from overworld.domain.saves import Proof, Quiet, Save, SaveState
+from overworld.domain.saves import Proof, Quiet, Save, SaveReason, SaveState
+from overworld.domain.servers import Server
 from overworld.saves.base import Progress
 from overworld.store import events, save_policies, saves
 from overworld.store import servers as server_rows
@@ -54,7 +55,7 @@ class Proving:
         game = self._tools.catalogue.find(view.server.game)
         boot = Boot(view.server, game) if game is not None and game.saving.drill else None
         compared = await self._tools.snapshots.drill(
-            World(view.server.id, view.server.number, view.server.world_generation),
+            _counterpart(save, view.server),
             repository,
             save.snapshot_id,
             saved_at=save.created_at.timestamp(),
@@ -78,6 +79,12 @@ def _find(tx: Transaction, job: Job) -> tuple[Save, ServerView]:
     if save is None or save.state is not SaveState.KEPT or view is None:
         raise NotFound("The save is not in the store any more.")
     return save, view
+
+
+def _counterpart(save: Save, server: Server) -> World:
+    """The world that the save is compared with: what was uploaded has none, for its generation is gone."""
+    generation = save.world_generation if save.reason is SaveReason.UPLOAD else server.world_generation
+    return World(server.id, server.number, generation)
 
 
 def _is_still(save: Save, view: ServerView) -> bool:

@@ -22,13 +22,14 @@ from overworld.domain.operations import OperationKind
 from overworld.services import schedules
 from overworld.store import job_queue, jobs, save_reports, saves, world_leases
 from overworld.store.database import Transaction
-from overworld.worker import metrics, orphans, quiet
+from overworld.worker import abandoned, metrics, orphans, quiet
 from overworld.worker.job import Job
 from overworld.worker.proving import Proving
 from overworld.worker.restoring import Restoring
 from overworld.worker.runner import Done, Handler, Runner, nothing_to_tidy
 from overworld.worker.taking import Taking
 from overworld.worker.terms import Terms, Tools
+from overworld.worker.uploading import Uploading
 
 TICK_SECONDS = 2.0
 HOUSE_SECONDS = 20.0
@@ -81,6 +82,7 @@ def make_handlers(tools: Tools, terms: Terms) -> dict[OperationKind, Handler]:
     taking = Taking(tools, terms)
     restoring = Restoring(tools, terms, taking)
     proving = Proving(tools, terms)
+    uploading = Uploading(tools, terms, taking)
     handlers = {
         OperationKind.SAVE: Handler(taking.run, nothing_to_tidy, "SaveFailed"),
         OperationKind.FORGET: Handler(taking.run_forget, nothing_to_tidy, "SaveRemovalFailed"),
@@ -88,6 +90,7 @@ def make_handlers(tools: Tools, terms: Terms) -> dict[OperationKind, Handler]:
         OperationKind.CLONE: Handler(restoring.run, restoring.tidy, "CloneFailed"),
         OperationKind.CHECK: Handler(proving.check, nothing_to_tidy, "CheckFailed"),
         OperationKind.DRILL: Handler(proving.drill, nothing_to_tidy, "DrillFailed"),
+        OperationKind.UPLOAD: Handler(uploading.run, uploading.tidy, "UploadFailed", concerns_saves=False),
     }
     if tools.refusal is None:
         return handlers
@@ -187,6 +190,7 @@ async def _keep_house(tools: Tools, terms: Terms, limits: Limits, name: str, sto
     while not stop.is_set():
         try:
             await tools.snapshots.sweep(read_busy)
+            await abandoned.remove_abandoned(tools)
             if tools.refusal is None:
                 await orphans.remove_orphans(tools, name, terms.retention, at_most=limits.in_all)
         except (Unavailable, EngineError) as error:

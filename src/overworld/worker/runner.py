@@ -47,11 +47,13 @@ class Done:
 @dataclass(frozen=True, slots=True)
 class Handler:
     """What one kind of job does. ``run`` may be called again after any death of it; ``tidy`` ends for good what a job
-    that is given up has begun; ``failed`` is the reason of the event that tells of that."""
+    that is given up has begun; ``failed`` is the reason of the event that tells of that, and where the job
+    ``concerns_saves`` that there are, of the problem that the server has until another succeeds."""
 
     run: Callable[[Job], Awaitable[Done]]
     tidy: Callable[[Job, str], Awaitable[None]]
     failed: str
+    concerns_saves: bool = True
 
 
 async def nothing_to_tidy(job: Job, why: str) -> None:
@@ -108,7 +110,7 @@ class Runner:
                 if job.operation.cancel_asked_at is not None:
                     raise Called
                 done = await handler.run(job)
-            await self._end(job, Verdict(Outcome.SUCCEEDED, done.reason, done.message), problem=handler.failed)
+            await self._end(job, Verdict(Outcome.SUCCEEDED, done.reason, done.message), handler)
         except LeaseLost as error:
             log.warning("a job was taken over", error=error.detail)
         except Called:
@@ -154,20 +156,21 @@ class Runner:
             if job.operation.attempts <= len(RETRIES):
                 await self._retry(job, handler, Unavailable(verdict.message))
                 return
-        await self._end(job, verdict, problem=handler.failed)
+        await self._end(job, verdict, handler)
 
-    async def _end(self, job: Job, verdict: Verdict, *, problem: str) -> None:
-        """Store the verdict; ``problem`` is what its server has from now on if it failed, and no more if it did not."""
+    async def _end(self, job: Job, verdict: Verdict, handler: Handler) -> None:
+        """Store the verdict, and with it the problem that its server has from now on, or has no more."""
         operation, now = job.operation, datetime.now(UTC)
 
         def end(tx: Transaction) -> Operation | None:
             ended = operations.end_operation(tx, operation.id, verdict, now)
             if ended is not None and verdict.outcome is Outcome.FAILED:
-                event = NewEvent(operation.server_id, problem, verdict.message, Level.WARNING)
+                event = NewEvent(operation.server_id, handler.failed, verdict.message, Level.WARNING)
                 events.insert_events(tx, [event], now)
-                save_policies.write_problem(tx, operation.server_id, problem, verdict.message, now)
+                if handler.concerns_saves:
+                    save_policies.write_problem(tx, operation.server_id, handler.failed, verdict.message, now)
             elif ended is not None and verdict.outcome is Outcome.SUCCEEDED:
-                save_policies.solve_problem(tx, operation.server_id, problem)
+                save_policies.solve_problem(tx, operation.server_id, handler.failed)
             return ended
 
         if await self._write_or_leave(job, end):

@@ -48,16 +48,19 @@ class _Wanted:
     label: str
     pinned: bool
     game_revision: str
+    world_generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What is being saved. ``tag`` finds its row again from the store."""
+    """What is being saved. ``tag`` finds its row again from the store. ``besides``: in a world on which no game runs,
+    the copies of databases that lie in ``STAGING``; None for a world on which one may."""
 
     world: World
     repository: Repository
     excludes: tuple[str, ...]
     tag: str
+    besides: Staged | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +97,40 @@ class Taking:
     async def take(self, job: Job, reason: SaveReason, *, label: str = "", pinned: bool = False) -> Save:
         """The present world of the job's server in the store, and its row. Raises what the port of the store raises,
         EngineError, NotFound for a server that is gone and Conflict for one that has no world yet."""
-        server = await asyncio.to_thread(self._load, job)
-        game = self._tools.catalogue.find(server.game)
+        server = await asyncio.to_thread(self.load, job)
         world = World(server.id, server.number, server.world_generation)
         if not await self._tools.snapshots.exists(world):
             raise Conflict("The server has no world yet: it is made at the first start.", reason="NoWorld")
+        return await self._keep(job, server, world, reason, label=label, pinned=pinned)
+
+    async def take_uploaded(self, job: Job, server: Server, world: World, besides: Staged) -> Save:
+        """The same for a generation on which nothing ever runs. ``besides``: the copies of databases that it has in
+        ``STAGING``, as a save that was downloaded whole has them."""
+        label, pinned = job.argument("label"), bool(job.operation.arguments.get("pinned"))
+        return await self._keep(job, server, world, SaveReason.UPLOAD, label=label, pinned=pinned, besides=besides)
+
+    async def _keep(
+        self,
+        job: Job,
+        server: Server,
+        world: World,
+        reason: SaveReason,
+        *,
+        label: str,
+        pinned: bool,
+        besides: Staged | None = None,
+    ) -> Save:
+        game = self._tools.catalogue.find(server.game)
         repository, may_make = await self._tools.repositories.to_write(job, server.account_id)
         job.say(0, 4, "Opening the save store.")
         await self._tools.store.ensure_repository(repository, may_make=may_make)
-        wanted = _Wanted(reason, label, pinned, game.revision if game is not None else "")
+        wanted = _Wanted(reason, label, pinned, game.revision if game is not None else "", world.generation)
         abandoned, save = await job.write(lambda tx: _begin(tx, job, server, wanted))
         try:
             if abandoned:
                 await self._forget_unknown(job, repository)
             excludes = game.world.exclude if game is not None else ()
-            subject = _Subject(world, repository, excludes, save.id)
+            subject = _Subject(world, repository, excludes, save.id, besides)
             taken = await self._take(job, subject, game.saving if game is not None else Saving())
         except BaseException as error:
             says = error.detail if isinstance(error, OverworldError) else "It was interrupted."
@@ -131,7 +153,8 @@ class Taking:
                 return
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _load(self, job: Job) -> Server:
+    def load(self, job: Job) -> Server:
+        """The job's server as it is now. Blocking. Raises NotFound."""
         with self._tools.database.transaction() as tx:
             view = server_rows.load_server(tx, job.server_id)
         if view is None:
@@ -140,6 +163,9 @@ class Taking:
 
     async def _take(self, job: Job, subject: _Subject, saving: Saving) -> _Taken:
         world = subject.world
+        if subject.besides is not None:
+            result = await self._send(job, subject, "Nothing runs on it.", staged=subject.besides)
+            return _Taken(result, Quiet.STOPPED, "", None)
         before = self._tools.engine.observed(world.server_id).process
         if not _runs(before):
             result = await self._send(job, subject, "The game does not run.")
@@ -311,6 +337,7 @@ def _begin(tx: Transaction, job: Job, server: Server, wanted: _Wanted) -> tuple[
         label=wanted.label,
         pinned=wanted.pinned,
         game_revision=wanted.game_revision,
+        world_generation=wanted.world_generation,
         now=now,
     )
 
@@ -343,7 +370,8 @@ def _finish(tx: Transaction, job: Job, save: Save, taken: _Taken) -> Save:
         },
     )
     assert kept is not None
-    save_policies.write_health(tx, save.server_id, {"last_saved_at": save.created_at})
+    if save.reason is not SaveReason.UPLOAD:
+        save_policies.write_health(tx, save.server_id, {"last_saved_at": save.created_at})
     news = [NewEvent(save.server_id, "Saved", _sentence(kept))]
     if taken.why_not:
         message = f"The save may be torn: {taken.why_not}"

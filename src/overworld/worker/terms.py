@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from overworld.domain.errors import SaveError
 from overworld.domain.saves import SavePolicy
-from overworld.engines.base import Console, Engine
+from overworld.engines.base import Console, Engine, WorldAccess
 from overworld.games.catalogue import Catalogue
 from overworld.saves.base import SaveStore
 from overworld.saves.retention import Policy
@@ -27,19 +27,21 @@ class Tools:
     store: SaveStore
     repositories: Repositories
     snapshots: Snapshots
+    worlds: WorldAccess
     refusal: SaveError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How this installation saves. ``undo`` is how long the world before a restore is kept, ``retention``
-    how long the saves of a purged server are."""
+    how long the saves of a purged server are; ``unpacked_bytes`` is the most that an uploaded world may have."""
 
     keep: Policy
     time_zone: str
     deadline: timedelta
     undo: timedelta
     retention: timedelta
+    unpacked_bytes: int
 
 
 def keep_of(policy: SavePolicy, default: Policy) -> Policy:

@@ -36,8 +36,8 @@ def test_old_rows_go_and_young_ones_stay(site: Site) -> None:
     assert "Ancient" not in reasons
     assert "Old" in reasons
     with site.database.transaction() as tx:
-        assert idempotency.recall(tx, site.owner.account_id, "/r", "ancient", "f") is None
-        assert idempotency.recall(tx, site.owner.account_id, "/r", "old", "f") == saved
+        assert idempotency.recall(tx, site.owner.account_id, "/r", "ancient", "f", now) is None
+        assert idempotency.recall(tx, site.owner.account_id, "/r", "old", "f", now) == saved
         assert find_operation(tx, created.id, None) is not None
 
     clean(site.database, now + KEEP_OPERATIONS + MOMENT)

@@ -77,6 +77,7 @@ TABLE: Mapping[tuple[str, str], Row] = {
     ("POST", f"{API}/saves/<save_id>/clone"): Row(401, 202, 404, 202, body={"name": "Copy of <save_id>"}),
     ("GET", f"{API}/servers/<server_id>/saves"): own(),
     ("POST", f"{API}/servers/<server_id>/saves"): own(202, body={}),
+    ("POST", f"{API}/servers/<server_id>/saves/upload"): own(202, files=True),
     ("POST", f"{API}/servers/<server_id>/restore"): own(202, body={"save_id": "<save_id>"}),
     ("POST", f"{API}/servers/<server_id>/undo-restore"): own(409),  # nothing was restored
     ("POST", f"{API}/servers/<server_id>/prove"): own(202, body={}),

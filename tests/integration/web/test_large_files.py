@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -119,3 +120,17 @@ def test_a_download_that_breaks_off_is_seen(large: tuple[Served, str, Path]) -> 
             file.truncate(10 * MIB)
         with pytest.raises(httpx.RemoteProtocolError):
             sum(map(len, pieces))
+
+
+def test_an_upload_that_breaks_off_is_no_file(large: tuple[Served, str, Path]) -> None:
+    """Whoever said a length and goes away before it leaves nothing, though gunicorn ends the body without a word."""
+    served, server, world = large
+    head = (
+        f"PUT /api/v1/servers/{server}/files/content?path=cut HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        f"{served.token}\r\nContent-Length: {50 * MIB}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2]))) as peer:
+        peer.sendall(head.encode() + bytes(MIB))
+        wait_until(lambda: list(world.glob(".overworld-*.part")), 20, "it has begun")
+    wait_until(lambda: not list(world.glob(".overworld-*.part")), 20, "it is over")
+    assert [file.name for file in world.iterdir()] == ["large"]

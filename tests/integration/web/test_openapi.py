@@ -5,13 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from integration.web.serving import Served
+from integration.web.serving import Served, serve
+from overworld.store.database import Database
+from worlds.serving import serve_files
 
 TESTS = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def served(database: Database, tmp_path: Path) -> Iterator[Served]:
+    """The API as a process of its own, and the worker's side of files: that there is none would be a server's error."""
+    with serve_files(tmp_path / "data"), serve(database, tmp_path) as running:
+        yield running
 
 
 @pytest.mark.timeout(600)  # it grows with every route

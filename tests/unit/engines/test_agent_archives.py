@@ -34,8 +34,15 @@ def world(tmp_path: Path) -> Path:
 
 
 def unpack(world: Path, data: bytes, **request: Any) -> Answered:
-    """The archive given to the agent; 1 GiB is allowed."""
-    return ask(world, "unpack", body=data, **{"most_bytes": GIB, **request})
+    """The archive given to the agent, which has removed it if it says so; 1 GiB is allowed."""
+    archive = world / os.fsdecode(agent.ARCHIVE)
+    archive.write_bytes(data)
+    answered = ask(world, "unpack", **{"most_bytes": GIB, **request})
+    if answered.error is not None:
+        assert archive.read_bytes() == data
+        archive.unlink()
+    assert not archive.exists()
+    return answered
 
 
 def tar_of(*entries: tuple[tarfile.TarInfo, bytes] | str) -> bytes:
@@ -125,6 +132,9 @@ HOSTILE = {
     "half a zip": zip_of("a", "b", "c")[:-30],
     "half a gzip": gzip.compress(tar_of("a"))[:-30],
     "damaged": zip_of("a", content=os.urandom(1000)).replace(b"a", b"b", 1),
+    "zstd": b"\x28\xb5\x2f\xfd" + bytes(100),
+    "a name of ours": tar_of(".overworld-archive", "a"),
+    "another name of ours": tar_of(".overworld-unpacking/x", "a"),
 }
 
 
@@ -206,6 +216,23 @@ def test_a_world_is_never_unpacked_over_another(world: Path) -> None:
     (world / "level.dat").write_text("mine")
     assert unpack(world, tar_of("a")).code == "exists"
     assert snapshot(world) == [(b"level.dat", "file", b"mine")]
+
+
+@pytest.mark.parametrize("settled", [0, 1, 2])
+def test_unpacking_goes_on_after_a_death(world: Path, settled: int) -> None:
+    """Whatever an earlier agent had begun: half a folder, some of it in its place, or all but the last broom."""
+    data = tar_of("a/b", "c")
+    (world / ".overworld-unpacking").mkdir()
+    (world / ".overworld-unpacking" / "half").write_text("half")
+    if settled:
+        (world / "a").mkdir()
+        (world / "a" / "b").write_text("data" if settled == 2 else "da")
+    if settled < 2:
+        assert unpack(world, data).code == "done"
+    else:
+        (world / "c").write_text("data")
+        assert ask(world, "unpack", most_bytes=GIB).code == "not-found"
+    assert snapshot(world) == [(b"a", "folder", b""), (b"a/b", "file", b"data"), (b"c", "file", b"data")]
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,8 @@ def test_an_archive_comes_back_as_it_went(
     for name, content in given.items():
         Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(content)
     data = ask(folder, "download", path="", archive=form).data
-    answered = ask(again, "unpack", body=data, most_bytes=10**6)
+    (again / ".overworld-archive").write_bytes(data)
+    answered = ask(again, "unpack", most_bytes=10**6)
     if any(name[1:2] == b":" for name in given) or not given:
         return
     if form == "tar" and any(b"\\" in name for name in given):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import BinaryIO
 
 import click
 
 from overworld.cli.api import Json, api_path
 from overworld.cli.errors import BadUsage
+from overworld.cli.files import send
 from overworld.cli.lookup import SERVER, find_server
 from overworld.cli.session import Session, output_option, pass_session
 from overworld.cli.times import show_age, show_time
@@ -144,6 +146,35 @@ def list_saves(session: Session, server: str | None, gone: bool, limit: int) -> 
         ],
         empty="No saves.",
     )
+
+
+@saves.command("upload")
+@click.argument("server", type=SERVER)
+@click.argument("archive", type=click.File("rb"))
+@click.option("--label", default="", help="What it is, in your words.")
+@click.option("--pin", is_flag=True, help="Keep it until the pin is taken off, whatever the policy says.")
+@wait_options
+@output_option
+@pass_session
+def upload_save(
+    session: Session,
+    *,
+    server: str,
+    archive: BinaryIO,
+    label: str,
+    pin: bool,
+    wait: bool,
+    timeout: timedelta | None,
+) -> None:
+    """Make a save of a world that you have as a zip or tar.
+
+    ARCHIVE is a file here, or - for standard input: .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz. The world is found in it
+    wherever it lies. Nothing of the server changes: restore or clone the save. SERVER is a name or an id.
+    """
+    found = find_server(session.api, server)
+    params = {"label": label, "pinned": "true" if pin else "false"}
+    path = api_path("servers", found["id"], "saves", "upload")
+    _follow(session, send(session.api, path, params, archive, method="POST"), wait, timeout)
 
 
 @saves.command("edit")

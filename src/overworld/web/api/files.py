@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from flask import request
 from pydantic import Field
+from werkzeug.exceptions import ClientDisconnected
 
 from overworld.services import files as service
 from overworld.services.files import Permit
@@ -221,7 +222,7 @@ def write_text(call: Call, server_id: str, query: FileAsked) -> Callable[[], Rep
     )
 
     def write() -> Reply:
-        _, done = call.installation.worker.ask(permit.ticket, _read_body(TEXT_BYTES))
+        _, done = call.installation.worker.ask(permit.ticket, body_pieces(TEXT_BYTES))
         return Reply(200, _show_changed(done, query.path, permit), version=done["tag"])
 
     return write
@@ -278,7 +279,7 @@ def upload(call: Call, server_id: str, query: FileAsked) -> Callable[[], Reply]:
     )
 
     def send() -> Reply:
-        _, done = call.installation.worker.ask(permit.ticket, _read_body(most))
+        _, done = call.installation.worker.ask(permit.ticket, body_pieces(most))
         return Reply(200, _show_changed(done, query.path, permit))
 
     return send
@@ -331,12 +332,16 @@ def _only_if_absent() -> bool:
     return request.if_none_match.star_tag
 
 
-def _read_body(most_bytes: int) -> Iterator[bytes]:
-    """The request's body in pieces, as it comes. Flask raises for one that is larger, and for one that breaks off."""
+def body_pieces(most_bytes: int) -> Iterator[bytes]:
+    """The request's body in pieces, as it comes. Flask raises for one that is larger. Raises ClientDisconnected for one
+    that breaks off: gunicorn does so only for one in chunks, and ends one whose length was said as if it were whole."""
     request.max_content_length = most_bytes
-    stream = request.stream
+    stream, count = request.stream, 0
     while data := stream.read(CHUNK):
+        count += len(data)
         yield data
+    if count < (request.content_length or 0):
+        raise ClientDisconnected
 
 
 def show_entry(item: Mapping[str, Any], path: str) -> FileEntry:

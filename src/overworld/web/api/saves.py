@@ -159,7 +159,7 @@ def list_of_server(call: Call, server_id: str, query: SavesAsked) -> Reply:
 @routes.route("POST", "/servers/<server_id>/saves", WISH, body=SaveGiven, problems=(409,))
 def take(call: Call, server_id: str, body: SaveGiven) -> Reply:
     """Save a server's world. A running game is made to hold still for a moment."""
-    _require_workers(call)
+    require_workers(call)
     return accepted(service.ask(call.tx, call.actor, server_id, label=body.label, pinned=body.pinned, now=call.now))
 
 
@@ -178,7 +178,7 @@ def edit(call: Call, save_id: str, body: SaveEdit) -> Reply:
 @routes.route("DELETE", "/saves/<save_id>", WISH, problems=(409,))
 def forget(call: Call, save_id: str) -> Reply:
     """Remove a save from the store."""
-    _require_workers(call)
+    require_workers(call)
     return accepted(service.forget(call.tx, call.actor, save_id, call.now))
 
 
@@ -189,7 +189,7 @@ def restore(call: Call, server_id: str, body: RestoreGiven) -> Reply:
     It is restored beside the present world, which stays until the moment of the swap and is then kept for undo. A
     running game is stopped for the swap and started again. With `paths` it is stopped before.
     """
-    _require_workers(call)
+    require_workers(call)
     return accepted(service.restore(call.tx, call.actor, server_id, body.save_id, paths=body.paths, now=call.now))
 
 
@@ -203,7 +203,7 @@ def undo(call: Call, server_id: str) -> Reply:
 @routes.route("POST", "/saves/<save_id>/clone", WISH, body=CloneGiven, problems=(403, 409))
 def clone(call: Call, save_id: str, body: CloneGiven) -> Reply:
     """Make a new server of a save; the operation's `server_id` is the new one's."""
-    _require_workers(call)
+    require_workers(call)
     _, operation = service.clone(
         call.tx,
         call.actor,
@@ -220,18 +220,18 @@ def clone(call: Call, save_id: str, body: CloneGiven) -> Reply:
 @routes.route("POST", "/servers/<server_id>/prove", WISH, body=ProveGiven, problems=(409,))
 def prove(call: Call, server_id: str, body: ProveGiven) -> Reply:
     """Prove a save: it is restored to scratch and compared."""
-    _require_workers(call)
+    require_workers(call)
     return accepted(service.prove(call.tx, call.actor, server_id, save_id=body.save_id, now=call.now))
 
 
 @routes.route("POST", "/servers/<server_id>/check-saves", WISH, problems=(409,))
 def check(call: Call, server_id: str) -> Reply:
     """Look through all that the store holds of a server."""
-    _require_workers(call)
+    require_workers(call)
     return accepted(service.check(call.tx, call.actor, server_id, call.now))
 
 
-def _require_workers(call: Call) -> None:
+def require_workers(call: Call) -> None:
     """Nobody would ever do it where no worker reaches the worlds. Raises Unavailable."""
     if not call.installation.settings.has_workers:
         raise Unavailable("Worlds cannot be saved or restored by this installation yet.")
