@@ -274,6 +274,11 @@ class Settings(BaseSettings):
     upload_mib: int = Field(
         default=16384, ge=1, description="The largest file in MiB that can be uploaded: into a world, or as a save."
     )
+    save_before_edits: Duration = Field(
+        default=timedelta(minutes=30),
+        ge=timedelta(0),
+        description="A change of a world's files waits for a save, unless there was one within this time. 0: never.",
+    )
     unpacked_mib: int = Field(
         default=65536, ge=1, description="The largest world in MiB that an uploaded archive may hold."
     )

@@ -50,7 +50,8 @@ class Server:
     engine derives the user id from it). ``generation`` grows with every change; ``desired_generation`` is the one at
     which ``desired`` or ``restarts`` last changed; ``restarts`` grows with every restart asked for; ``purge_at`` is
     set while desired is ``deleted``. ``storage``, ``disk_mib`` and ``network`` are None where the engine knows no such
-    choice (one machine: a folder of its disk, ports of its own).
+    choice (one machine: a folder of its disk, ports of its own). ``files_changed_at`` is when somebody last began to
+    change files of the world through Overworld, None for never.
     """
 
     id: ServerId
@@ -73,6 +74,7 @@ class Server:
     storage: Storage | None = None
     disk_mib: int | None = None
     network: Network | None = None
+    files_changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,8 +94,11 @@ def tick(tx: Transaction, terms: Terms, now: datetime) -> Ticked:
 def _open_scheduled(tx: Transaction, server: Server, ticked: Ticked, now: datetime) -> None:
     last = saves.last_kept(tx, server.id)
     played = save_policies.read_played(tx, server.id, last.created_at) if last is not None else None
+    changed_at = server.files_changed_at
+    is_changed = changed_at is not None and (last is None or last.created_at <= changed_at)
     never_ran = last is None and _never_ran(tx, server)
-    if never_ran or (last is not None and played is not None and nobody_has_played(last.created_at, played, now)):
+    is_idle = last is not None and played is not None and nobody_has_played(last.created_at, played, now)
+    if (never_ran or is_idle) and not is_changed:
         ticked.skipped += 1
     elif not _is_waiting(tx, server, OperationKind.SAVE):
         open_save(tx, server, SaveReason.SCHEDULE, now)

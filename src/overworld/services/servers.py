@@ -24,7 +24,7 @@ from overworld.services.choices import check_same, choose_disk_mib, choose_netwo
 from overworld.services.intents import record_intent
 from overworld.services.jobs import open_job
 from overworld.services.names import clean_name
-from overworld.store import saves
+from overworld.services.unsaved import is_saved
 from overworld.store import servers as rows
 from overworld.store.database import Transaction
 from overworld.store.server_rows import ServerView
@@ -189,7 +189,7 @@ def delete(
         raise Conflict("Too late: its retention has passed and its world is being removed.")
     deleted_at = server.deleted_at or now
     wish = replace(server, deleted_at=deleted_at, purge_at=now + retention)
-    if has_workers and server.desired is not Desired.DELETED and not _is_saved(tx, view):
+    if has_workers and server.desired is not Desired.DELETED and not is_saved(tx, view):
         arguments = {"reason": SaveReason.BEFORE_DELETE.value, "label": "", "pinned": False}
         # Lists are in the order of these times: the delete comes before the save that it asks for.
         open_job(tx, server, OperationKind.SAVE, arguments, now + timedelta(microseconds=1))
@@ -210,18 +210,6 @@ def undelete(tx: Transaction, actor: Actor, server_id: str, now: datetime) -> Op
         raise Conflict("Too late: the time for undoing has passed and its world is being removed.")
     wish = replace(server, deleted_at=None, purge_at=None)
     return _wish(tx, actor, wish, OperationKind.UNDELETE, now, desired=Desired.STOPPED)
-
-
-def _is_saved(tx: Transaction, view: ServerView) -> bool:
-    """Whether nothing would be lost with the world: it was never played, or saved since its game ended."""
-    ready = find_condition(view.status.conditions, ConditionType.READY)
-    saved = find_condition(view.status.conditions, ConditionType.SAVED)
-    if ready is None or ready.reason != Reason.STOPPED or view.server.desired is not Desired.STOPPED:
-        return view.status.world_seen == 0
-    if saved is None or saved.reason == Reason.NEVER_STOPPED:
-        return True
-    last = saves.last_kept(tx, view.server.id)
-    return last is not None and last.created_at >= ready.since
 
 
 def _is_being_removed(view: ServerView) -> bool:

@@ -164,6 +164,7 @@ def read_server(value: Values, retired_worlds: Iterable[Json]) -> Server:
         storage=None if value["storage"] is None else Storage(value["storage"]),
         disk_mib=value["disk_mib"],
         network=None if value["network"] is None else Network(value["network"]),
+        files_changed_at=None if value["files_changed_at"] is None else read_time(value["files_changed_at"]),
     )
 
 

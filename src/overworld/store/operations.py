@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import delete, insert, select, text, update
 
-from overworld.domain.operations import JOBS, Operation, Outcome, Verdict
+from overworld.domain.operations import JOBS, Operation, OperationKind, Outcome, Verdict
+from overworld.domain.servers import ServerId
 from overworld.store.codecs import clean_text, read_operation
 from overworld.store.database import Transaction
 from overworld.store.pages import DEFAULT_PAGE_SIZE, Order, Page, fetch_page
@@ -45,6 +46,14 @@ def find_operation(tx: Transaction, operation_id: str, scope: str | None) -> Ope
     if scope is not None:
         statement = statement.where(operation.c.account_id == scope)
     row = tx.execute(statement).mappings().one_or_none()
+    return None if row is None else read_operation(row)
+
+
+def newest_of(tx: Transaction, server_id: ServerId, kind: OperationKind) -> Operation | None:
+    """The newest operation of that kind on the server."""
+    statement = select(operation).where(operation.c.server_id == server_id, operation.c.kind == kind)
+    newest = statement.order_by(operation.c.created_at.desc(), operation.c.id.desc()).limit(1)
+    row = tx.execute(newest).mappings().one_or_none()
     return None if row is None else read_operation(row)
 
 

@@ -123,7 +123,8 @@ def load_server(tx: Transaction, server_id: str, scope: str | None = None) -> Se
 def update_server(tx: Transaction, changed: Server, *, expected_generation: int) -> Server:
     """Write the spec, if it is still at ``expected_generation``.
 
-    Everything is written but ``id``, ``number``, ``account_id``, ``game``, ``created_at`` and the retired worlds;
+    Everything is written but ``id``, ``number``, ``account_id``, ``game``, ``created_at``, ``files_changed_at`` and
+    the retired worlds;
     ``changed.generation`` must be greater than the expected one (``ValueError``). Raises ``PreconditionFailed`` if
     somebody else wrote first or the server is gone, ``Conflict`` if its owner has another living server of the name.
     """
@@ -161,6 +162,11 @@ def update_server(tx: Transaction, changed: Server, *, expected_generation: int)
             f"The server is not at generation {expected_generation} any more: read it again, then repeat the change."
         )
     return read_server(row, row["retired_worlds"])
+
+
+def note_files_changed(tx: Transaction, server_id: str, now: datetime) -> None:
+    """Remember that files of its world are about to be changed, or were. It is no wish: nobody is woken."""
+    tx.execute(update(server).where(server.c.id == server_id).values(files_changed_at=now))
 
 
 def purge_server(tx: Transaction, server_id: str, now: datetime) -> bool:

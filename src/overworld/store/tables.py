@@ -79,6 +79,7 @@ server = Table(
     Column("updated_at", Time, nullable=False),
     Column("deleted_at", Time),
     Column("purge_at", Time),
+    Column("files_changed_at", Time),  # somebody may have changed files of the world then, by the API
     Column("storage", Text),  # these three are null where the engine knows no such choice
     Column("disk_mib", Integer),
     Column("network", Text),

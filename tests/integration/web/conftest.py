@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,7 @@ def world() -> MemoryWorld:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """The settings of a new installation."""
-    return Settings(data_folder=tmp_path)
+    return Settings(data_folder=tmp_path, save_before_edits=timedelta(0))  # there is nobody here who saves
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ def serve(database: Database, folder: Path) -> Iterator[Served]:
                 "OVERWORLD_DATA_FOLDER": str(folder / "data"),
                 "OVERWORLD_LISTEN_PORT": str(port),
                 "OVERWORLD_LOG_FORMAT": "json",
+                "OVERWORLD_SAVE_BEFORE_EDITS": "0",  # there is nobody here who saves
             },
             stdin=subprocess.DEVNULL,
             stderr=output,

@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from integration.web.clients import Client
 from overworld.store.database import Database
+from overworld.worker.address import listen_in
 from worlds.serving import give_to_game, make_world
 
 MIB = 2**20
@@ -100,9 +102,12 @@ def test_files_come_and_go(hers: World) -> None:
     assert answer.status_code == 204, answer.text
     assert slug(hers.ask("DELETE", path="region")) == "not-found"
     events = hers.owner.get(f"/servers/{hers.id}/events").get_json()["items"]
-    assert [event["message"] for event in events if event["reason"] == "FilesChanged"][-1] == (
-        "anna asked to make the folder plugins."
-    )
+    assert [event["message"] for event in events if event["reason"] == "FilesChanged"] == [
+        "anna deleted region.",
+        "anna moved plugins/a.jar to b.jar.",
+        "anna uploaded plugins/a.jar.",
+        "anna made the folder plugins.",
+    ]  # and nothing of what was refused
 
 
 @pytest.mark.parametrize("form", ["zip", "tar"])
@@ -231,6 +236,30 @@ def test_a_running_game_is_told(anna: Client, database: Database, files: Path) -
     make_world(database, files, server, running=True)
     assert anna.get(f"/servers/{server}/files").get_json()["running"]
     assert anna.put(f"/servers/{server}/files/text?path=a", data="b").get_json()["running"]
+
+
+def test_a_slow_worker_holds_no_database_connection(anna: Client, database: Database, settings: Any) -> None:
+    """Every change waits for it after its transaction has ended."""
+    server = anna.make_server()["id"]
+    make_world(database, settings.data_folder, server)
+    base = f"/servers/{server}/files"
+    with listen_in(settings.data_folder) as worker, ThreadPoolExecutor(1) as pool:
+        worker.settimeout(20)
+        for method, path, given in (
+            ("POST", f"{base}/folders", {"json": {"path": "new"}, "headers": {"Idempotency-Key": "one"}}),
+            ("POST", f"{base}/rename", {"json": {"path": "a", "to": "b"}}),
+            ("PUT", f"{base}/text?path=a", {"data": "a"}),
+            ("DELETE", f"{base}?path=a", {}),
+        ):
+            asked = pool.submit(anna.ask, method, path, **given)
+            connection, _ = worker.accept()
+            with connection:
+                assert database.engine.pool.checkedout() == 0, path  # type: ignore[attr-defined]
+                if "headers" in given:
+                    assert slug(anna.ask(method, path, **given)) == "still-running"
+            assert slug(asked.result(20)) == "unavailable"
+    events = anna.get(f"/servers/{server}/events").get_json()["items"]
+    assert "FilesChanged" not in {event["reason"] for event in events}
 
 
 def test_without_a_worker(anna: Client, database: Database, settings: Any) -> None:

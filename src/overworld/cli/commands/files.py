@@ -30,6 +30,11 @@ def files() -> None:
     """
 
 
+unsaved_option = click.option(
+    "--unsaved", is_flag=True, help="Do it at once, though something in the world may not be saved."
+)
+
+
 def _path(session: Session, server: str, *what: str) -> str:
     return api_path("servers", find_server(session.api, server)["id"], "files", *what)
 
@@ -86,8 +91,9 @@ def cat(session: Session, server: str, path: str) -> None:
 @files.command()
 @click.argument("server", type=SERVER)
 @click.argument("path")
+@unsaved_option
 @pass_session
-def edit(session: Session, server: str, path: str) -> None:
+def edit(session: Session, server: str, path: str, unsaved: bool) -> None:
     """Edit a text file (4 MiB at most) in the editor that EDITOR names.
 
     It is written only if nobody else has changed it meanwhile. What you wrote is then kept in a file here.
@@ -106,7 +112,7 @@ def edit(session: Session, server: str, path: str) -> None:
         print_note("Nothing was changed.")
         return
     try:
-        changed = send(session.api, where, {"path": path}, after.encode(), version)
+        changed = send(session.api, where, {"path": path, "unsaved": _flag(unsaved)}, after.encode(), version)
     except CliError:
         print_note(f"What you wrote is in {_keep(path, after)}.")
         raise
@@ -126,9 +132,10 @@ def _keep(path: str, text: str) -> Path:
 @click.argument("local", type=click.File("rb"))
 @click.argument("path")
 @click.option("--new", is_flag=True, help="Only if there is no file of that name.")
+@unsaved_option
 @output_option
 @pass_session
-def put(session: Session, server: str, local: BinaryIO, path: str, new: bool) -> None:
+def put(session: Session, *, server: str, local: BinaryIO, path: str, new: bool, unsaved: bool) -> None:
     """Upload a file.
 
     LOCAL is a file here, or - for standard input. A PATH that ends with / is the folder that it goes to. It takes the
@@ -139,7 +146,8 @@ def put(session: Session, server: str, local: BinaryIO, path: str, new: bool) ->
             raise BadUsage("What is it to be called?", "PATH has to name a file where standard input is uploaded.")
         path += Path(local.name).name
     headers = {"If-None-Match": "*"} if new else {}
-    _say(session, send(session.api, _path(session, server, "content"), {"path": path}, local, headers), "is uploaded")
+    params = {"path": path, "unsaved": _flag(unsaved)}
+    _say(session, send(session.api, _path(session, server, "content"), params, local, headers), "is uploaded")
 
 
 @files.command()
@@ -175,10 +183,11 @@ def get(session: Session, server: str, path: str, local: Path | None, force: boo
 @click.argument("server", type=SERVER)
 @click.argument("path")
 @click.option("-r", "--recursive", is_flag=True, help="A folder with all that is in it.")
+@unsaved_option
 @pass_session
-def rm(session: Session, server: str, path: str, recursive: bool) -> None:
+def rm(session: Session, server: str, path: str, recursive: bool, unsaved: bool) -> None:
     """Delete a file, a link or a folder."""
-    params = {"path": path, "recursive": "true" if recursive else "false"}
+    params = {"path": path, "recursive": _flag(recursive), "unsaved": _flag(unsaved)}
     session.api.delete(_path(session, server), params)
     print_line(f"{path} is deleted.")
 
@@ -188,11 +197,12 @@ def rm(session: Session, server: str, path: str, recursive: bool) -> None:
 @click.argument("path")
 @click.argument("to")
 @click.option("--replace", is_flag=True, help="Take the place of a file that is there.")
+@unsaved_option
 @output_option
 @pass_session
-def mv(session: Session, server: str, path: str, to: str, replace: bool) -> None:
+def mv(session: Session, *, server: str, path: str, to: str, replace: bool, unsaved: bool) -> None:
     """Rename or move a file, a link or a folder."""
-    body = {"path": path, "to": to, "replace": replace}
+    body = {"path": path, "to": to, "replace": replace, "unsaved": unsaved}
     _say(session, session.api.post(_path(session, server, "rename"), body).document, "is there now")
 
 
@@ -204,6 +214,10 @@ def mv(session: Session, server: str, path: str, to: str, replace: bool) -> None
 def mkdir(session: Session, server: str, path: str) -> None:
     """Make a folder."""
     _say(session, session.api.post(_path(session, server, "folders"), {"path": path}).document, "is made")
+
+
+def _flag(given: bool) -> str:
+    return "true" if given else "false"
 
 
 def _say(session: Session, changed: Json, what: str) -> None:

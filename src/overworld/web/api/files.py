@@ -13,6 +13,7 @@ from werkzeug.exceptions import ClientDisconnected
 
 from overworld.services import files as service
 from overworld.services.files import Permit
+from overworld.web.api.file_changes import carry_out, permit_change
 from overworld.web.dispatch import expected_versions, wants
 from overworld.web.routes import Answer, Call, Media, Reply, Routes
 from overworld.web.wire import Asked, Flag, Given, PageAsked, Shown
@@ -31,6 +32,8 @@ FilePath = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$")]
 PATH_WORDS = (
     "From the top of the world, parts separated by `/`. Bytes of a name that are no UTF-8 are U+10FF80 to U+10FFFF."
 )
+
+UNSAVED_WORDS = "Do it at once, though something in the world may not be saved."
 
 
 class FileEntry(Shown):
@@ -87,7 +90,13 @@ class ContentAsked(FileAsked):
     archive: Literal["zip", "tar"] | None = Field(default=None, description="A folder, as such an archive.")
 
 
-class RemovalAsked(FileAsked):
+class ChangeAsked(FileAsked):
+    """Which file."""
+
+    unsaved: Flag = Field(default=False, description=UNSAVED_WORDS)
+
+
+class RemovalAsked(ChangeAsked):
     """Which file or folder."""
 
     recursive: Flag = Field(default=False, description="A folder with all that is in it.")
@@ -105,6 +114,7 @@ class RenameGiven(Given):
     path: FilePath = Field(description=PATH_WORDS)
     to: FilePath = Field(description="The new path.")
     replace: bool = Field(default=False, description="Take the place of a file that is there.")
+    unsaved: bool = Field(default=False, description=UNSAVED_WORDS)
 
 
 @routes.route(
@@ -150,12 +160,11 @@ def show(call: Call, server_id: str, query: FileAsked) -> Callable[[], Reply]:
 )
 def remove(call: Call, server_id: str, query: RemovalAsked) -> Callable[[], Reply]:
     """Delete a file, a link or a folder. What a link leads to stays."""
-    permit = _changing(
-        call, server_id, "delete", query.path, LONG_SECONDS, f"asked to delete {query.path}", recursive=query.recursive
-    )
+    asked = {"verb": "delete", "path": query.path, "seconds": LONG_SECONDS, "recursive": query.recursive}
+    permit = permit_change(call, server_id, asked, f"deleted {query.path}", unsaved=query.unsaved)
 
     def delete() -> Reply:
-        call.installation.worker.ask(permit.ticket)
+        carry_out(call, permit)
         return Reply(204)
 
     return delete
@@ -197,12 +206,12 @@ def read_text(call: Call, server_id: str, query: FileAsked) -> Callable[[], Repl
     "PUT",
     "/servers/<server_id>/files/text",
     Answer(200, "The file, written as a whole.", FileChanged, ("ETag",)),
-    query=FileAsked,
+    query=ChangeAsked,
     problems=(409,),
     takes_if_match=True,
     raw_body=Media.TEXT,
 )
-def write_text(call: Call, server_id: str, query: FileAsked) -> Callable[[], Reply]:
+def write_text(call: Call, server_id: str, query: ChangeAsked) -> Callable[[], Reply]:
     """Write a text file of at most 4 MiB: the body is its new content, UTF-8.
 
     With `If-Match` only if nobody else has changed it (412), with `If-None-Match: *` only if there is none. There is
@@ -210,19 +219,11 @@ def write_text(call: Call, server_id: str, query: FileAsked) -> Callable[[], Rep
     """
     expected = expected_versions()
     tags = ["*"] if request.if_match.star_tag else None if expected is None else sorted(expected)
-    permit = _changing(
-        call,
-        server_id,
-        "write",
-        query.path,
-        LONG_SECONDS,
-        f"asked to write {query.path}",
-        tags=tags,
-        absent=_only_if_absent(),
-    )
+    asked = {"verb": "write", "path": query.path, "seconds": LONG_SECONDS, "tags": tags, "absent": _only_if_absent()}
+    permit = permit_change(call, server_id, asked, f"wrote {query.path}", unsaved=query.unsaved)
 
     def write() -> Reply:
-        _, done = call.installation.worker.ask(permit.ticket, body_pieces(TEXT_BYTES))
+        done = carry_out(call, permit, body_pieces(TEXT_BYTES))
         return Reply(200, _show_changed(done, query.path, permit), version=done["tag"])
 
     return write
@@ -255,31 +256,29 @@ def download(call: Call, server_id: str, query: ContentAsked) -> Callable[[], Re
     "PUT",
     "/servers/<server_id>/files/content",
     Answer(200, "The file, there as a whole.", FileChanged),
-    query=FileAsked,
+    query=ChangeAsked,
     problems=(409, 412),
     raw_body=Media.BYTES,
 )
-def upload(call: Call, server_id: str, query: FileAsked) -> Callable[[], Reply]:
+def upload(call: Call, server_id: str, query: ChangeAsked) -> Callable[[], Reply]:
     """Upload a file: the body is its content. Its folder has to be there.
 
     It takes the place of a file of that name; with `If-None-Match: *` only if there is none (412). One that breaks off
     leaves what was there.
     """
     most = call.installation.settings.upload_mib * 2**20
-    permit = _changing(
-        call,
-        server_id,
-        "upload",
-        query.path,
-        STREAM_SECONDS,
-        f"asked to upload {query.path}",
-        most_bytes=most,
-        bytes=min(request.content_length or 0, most),
-        absent=_only_if_absent(),
-    )
+    asked = {
+        "verb": "upload",
+        "path": query.path,
+        "seconds": STREAM_SECONDS,
+        "most_bytes": most,
+        "bytes": min(request.content_length or 0, most),
+        "absent": _only_if_absent(),
+    }
+    permit = permit_change(call, server_id, asked, f"uploaded {query.path}", unsaved=query.unsaved)
 
     def send() -> Reply:
-        _, done = call.installation.worker.ask(permit.ticket, body_pieces(most))
+        done = carry_out(call, permit, body_pieces(most))
         return Reply(200, _show_changed(done, query.path, permit))
 
     return send
@@ -292,10 +291,11 @@ def upload(call: Call, server_id: str, query: FileAsked) -> Callable[[], Reply]:
     body=FolderGiven,
     problems=(412,),
 )
-def make_folder(call: Call, server_id: str, body: FolderGiven) -> Reply:
+def make_folder(call: Call, server_id: str, body: FolderGiven) -> Callable[[], Reply]:
     """Make a folder. The one around it has to be there."""
-    permit = _changing(call, server_id, "mkdir", body.path, SHORT_SECONDS, f"asked to make the folder {body.path}")
-    return Reply(201, _show_changed(call.installation.worker.ask(permit.ticket)[1], body.path, permit))
+    asked = {"verb": "mkdir", "path": body.path, "seconds": SHORT_SECONDS}
+    permit = permit_change(call, server_id, asked, f"made the folder {body.path}", unsaved=True)
+    return lambda: Reply(201, _show_changed(carry_out(call, permit), body.path, permit))
 
 
 @routes.route(
@@ -305,11 +305,17 @@ def make_folder(call: Call, server_id: str, body: FolderGiven) -> Reply:
     body=RenameGiven,
     problems=(412,),
 )
-def rename(call: Call, server_id: str, body: RenameGiven) -> Reply:
+def rename(call: Call, server_id: str, body: RenameGiven) -> Callable[[], Reply]:
     """Rename or move. Nothing is written over but where `replace` says so."""
-    phrase = f"asked to move {body.path} to {body.to}"
-    permit = _changing(call, server_id, "rename", body.path, SHORT_SECONDS, phrase, to=body.to, replace=body.replace)
-    return Reply(200, _show_changed(call.installation.worker.ask(permit.ticket)[1], body.to, permit))
+    asked = {
+        "verb": "rename",
+        "path": body.path,
+        "seconds": SHORT_SECONDS,
+        "to": body.to,
+        "replace": body.replace,
+    }
+    permit = permit_change(call, server_id, asked, f"moved {body.path} to {body.to}", unsaved=body.unsaved)
+    return lambda: Reply(200, _show_changed(carry_out(call, permit), body.to, permit))
 
 
 PASSIVE = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
@@ -319,13 +325,6 @@ PASSIVE = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sand
 def _reading(call: Call, server_id: str, verb: str, path: str, seconds: int, **more: object) -> Permit:
     asked = {"verb": verb, "path": path, "seconds": seconds, **more}
     return service.permit_reading(call.tx, call.actor, server_id, asked, call.now)
-
-
-def _changing(  # noqa: PLR0917 - in the order of _reading
-    call: Call, server_id: str, verb: str, path: str, seconds: int, phrase: str, **more: object
-) -> Permit:
-    asked = {"verb": verb, "path": path, "seconds": seconds, **more}
-    return service.permit_changing(call.tx, call.actor, server_id, asked, call.now, phrase=phrase)
 
 
 def _only_if_absent() -> bool:

@@ -1,6 +1,6 @@
-"""Generations of worlds that a worker makes, told from those that one could go back to.
+"""Generations of worlds that a worker makes, told from those that one could go back to; when files were changed.
 
-Adding a column with a constant default rewrites no row (PostgreSQL 11 and newer).
+Adding columns without a default or with a constant one rewrites no row (PostgreSQL 11 and newer).
 """
 
 from __future__ import annotations
@@ -15,5 +15,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Add them."""
     op.add_column("retired_world", sa.Column("is_incoming", sa.Boolean(), server_default="false", nullable=False))
+    op.add_column("server", sa.Column("files_changed_at", sa.DateTime(timezone=True), nullable=True))
