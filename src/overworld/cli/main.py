@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "list": LazyCommand("servers:list_servers", "List the servers that you may see."),
     "show": LazyCommand("servers:show", "Show everything about one server."),
     "edit": LazyCommand("servers:edit", "Change a server's name, memory or variables, or let its disk grow."),
+    "config": LazyCommand("configuration:config", "Look through the revisions of a server's configuration."),
     "start": LazyCommand("lifecycle:start", "Start a server."),
     "stop": LazyCommand("lifecycle:stop", "Stop a server, its world saved."),
     "restart": LazyCommand("lifecycle:restart", "Stop a server and start it again."),

@@ -43,7 +43,7 @@ class Variable:
     """One setting that an owner may choose, with its bounds.
 
     ``minimum``/``maximum`` bound an integer; ``max_length`` (characters) and ``pattern`` (a full-match regular
-    expression) bound a string; ``choices`` are the only values of a choice.
+    expression) bound a string; ``choices`` are the only values of a choice. What ``is_secret`` is shown in no diff.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Variable:
     max_length: int = 200
     pattern: str | None = None
     choices: tuple[str, ...] = ()
+    is_secret: bool = False
 
 
 class FileFormat(StrEnum):

@@ -46,6 +46,9 @@ DONE, REFUSED, BAD_CALL = 0, 1, 2
 CHUNK = 256 * 1024
 REQUEST_BYTES = 256 * 1024
 TEXT_BYTES = 4 * 1024 * 1024
+TOLD_BYTES = 64 * 1024
+"""Of the text that a write replaces and tells."""
+TOLD_CHARACTERS = 16 * 1024
 NAME_BYTES = 255
 PATH_BYTES = 4096
 DEPTH = 64
@@ -580,7 +583,8 @@ def tag_of(data: bytes) -> str:
 
 
 def do_write(root: int, request: dict[str, Any], wire: Wire) -> dict[str, Any]:
-    """A text file replaced as a whole, only if it is still the one that ``tags`` name (None: whatever it is)."""
+    """A text file replaced as a whole, only if it is still the one that ``tags`` name (None: whatever it is).
+    ``tells_before``: items ``{"before": …}`` are the pieces of the text that it replaced, if that was a small one."""
     above, name = named(path_in(request))
     tags, absent = request.get("tags"), bool(request.get("absent"))
     data = b"".join(_bounded(wire.body(), TEXT_BYTES))
@@ -589,9 +593,22 @@ def do_write(root: int, request: dict[str, Any], wire: Wire) -> dict[str, Any]:
         with _alone(root), new_file(folder) as (file, part):
             if tags is not None:
                 _check_tag(folder, name, tags)
+            if request.get("tells_before"):
+                _tell_before(folder, name, wire)
             fill(folder, file, iter([data]), TEXT_BYTES)
             is_new = place(folder, file, part, name, absent=absent)
         return {**describe(folder, name, look(folder, name)), "tag": tag_of(data), "is_new": is_new}
+
+
+def _tell_before(folder: int, name: bytes, wire: Wire) -> None:
+    with suppress(OSError, Refusal, UnicodeDecodeError):
+        file, seen = open_file(folder, name)
+        with opened(file):
+            if seen.st_size > TOLD_BYTES:
+                return
+            text = _read_text(file).decode("utf-8")
+        for start in range(0, max(1, len(text)), TOLD_CHARACTERS):
+            wire.say("item", {"before": text[start : start + TOLD_CHARACTERS]})
 
 
 def _bounded(body: Iterator[bytes], most: int) -> Iterator[bytes]:

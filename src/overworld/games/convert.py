@@ -84,7 +84,15 @@ def _variable(name: str, part: VariablePart) -> Variable:
     kind, description = VariableKind(part.kind), part.description
     match part:
         case StringVariable():
-            return Variable(name, kind, description, part.default, max_length=part.max_length, pattern=part.pattern)
+            return Variable(
+                name,
+                kind,
+                description,
+                part.default,
+                max_length=part.max_length,
+                pattern=part.pattern,
+                is_secret=part.secret,
+            )
         case IntegerVariable():
             return Variable(name, kind, description, part.default, minimum=part.minimum, maximum=part.maximum)
         case ChoiceVariable():
@@ -95,6 +103,10 @@ def _variable(name: str, part: VariablePart) -> Variable:
 
 def _revision(file: GameFile) -> str:
     # What it says, not what it leaves out: a key that a later version knows does not make every game another one. Nor
-    # what it says of its world and of saving it, for no running process has to know that.
-    content = file.model_dump(mode="json", exclude_unset=True, exclude={"world", "save"})
+    # what it says of its world, of saving it and of secrets, for no running process has to know that.
+    content = file.model_dump(
+        mode="json",
+        exclude_unset=True,
+        exclude={"world": True, "save": True, "variables": {name: {"secret"} for name in file.variables}},
+    )
     return hashlib.sha256(json.dumps(content, sort_keys=False).encode()).hexdigest()[:12]

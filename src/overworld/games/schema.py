@@ -52,6 +52,7 @@ class StringVariable(_VariablePart):
     default: str = Field(description="Its value where the owner chooses none.")
     max_length: int = Field(default=200, ge=0, le=2000, description="Most characters.")
     pattern: Regex | None = Field(default=None, description="Regular expression that the whole text must match.")
+    secret: bool = Field(default=False, description="A password or the like: no revision or diff ever shows its value.")
 
 
 class IntegerVariable(_VariablePart):

@@ -24,6 +24,7 @@ from overworld.services.choices import check_same, choose_disk_mib, choose_netwo
 from overworld.services.intents import record_intent
 from overworld.services.jobs import open_job
 from overworld.services.names import clean_name
+from overworld.services.revisions import record_edit, record_first
 from overworld.services.unsaved import is_saved
 from overworld.store import servers as rows
 from overworld.store.database import Transaction
@@ -82,6 +83,7 @@ def create(
         network=network,
         now=now,
     )
+    record_first(tx, actor, server, now)
     promise_address(tx, offer, server, entry, now)
     operation = record_intent(tx, actor, server, OperationKind.CREATE, now)
     view = ServerView(
@@ -108,13 +110,15 @@ def edit(
     disk_mib: int | None = None,
     storage: Storage | None = None,
     network: Network | None = None,
+    restored_from: int | None = None,
 ) -> ServerView:
     """The server with what is not None changed; what runs keeps running and takes it up at its next start, but for
     its disk: that grows at once. ``storage`` and ``network`` can only be named as they are.
 
     ``variables`` are laid over the present ones; None as a value sets one back to the game's default. With
     ``expected`` versions (``version_of``) and the present one not among them: PreconditionFailed. An edit that changes
-    nothing writes nothing. Raises BadInput, NotFound, QuotaExceeded, and Conflict for a name that is taken or a deleted
+    nothing writes nothing; any other is a revision of the configuration, one that brings back ``restored_from`` where
+    that is said. Raises BadInput, NotFound, QuotaExceeded, and Conflict for a name that is taken or a deleted
     server.
     """
     # The account is locked before the server, as in create and undelete: two orders would be a deadlock.
@@ -141,6 +145,7 @@ def edit(
     if changed != server:
         changed = replace(changed, generation=server.generation + 1, updated_at=now)
         rows.update_server(tx, changed, expected_generation=server.generation)
+        record_edit(tx, actor, server, changed, now, restored_from=restored_from)
     return replace(view, server=changed)
 
 

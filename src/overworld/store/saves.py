@@ -14,6 +14,7 @@ from overworld.store.codecs import Values, clean_text, read_time
 from overworld.store.database import Transaction
 from overworld.store.ids import new_id
 from overworld.store.pages import DEFAULT_PAGE_SIZE, Order, Page, fetch_page
+from overworld.store.revisions import newest_number
 from overworld.store.tables import save
 
 PRUNE_AT_MOST = 10_000
@@ -54,7 +55,7 @@ def insert_save(
             label=clean_text(label),
             pinned=pinned,
             game_revision=game_revision,
-            configuration_revision=server.generation,
+            configuration_revision=newest_number(server.id),
             spec=spec,
             error="",
             created_at=now,

@@ -27,6 +27,7 @@ from overworld.store.ids import new_id
 from overworld.store.notify import DESIRED
 from overworld.store.operations import abort_open_operations
 from overworld.store.ports import PortLease, read_lease, release_ports
+from overworld.store.revisions import mark_gone
 from overworld.store.server_rows import (
     ServerView,
     json_array,
@@ -172,7 +173,8 @@ def note_files_changed(tx: Transaction, server_id: str, now: datetime) -> None:
 def purge_server(tx: Transaction, server_id: str, now: datetime) -> bool:
     """Remove the server's row, ports, address lease, status, activity and history; abort operations still open.
 
-    Does nothing and returns False unless it is (still) wanted deleted. Operations, events and running time stay.
+    Does nothing and returns False unless it is (still) wanted deleted. Operations, events and running time stay; so do
+    saves and revisions of the configuration, for their time.
     """
     locked = select(server.c.id).where(server.c.id == server_id, server.c.desired == Desired.DELETED)
     if tx.execute(locked.with_for_update()).one_or_none() is None:
@@ -180,6 +182,7 @@ def purge_server(tx: Transaction, server_id: str, now: datetime) -> bool:
     release_ports(tx, server_id)
     release_lease(tx, server_id)
     abort_open_operations(tx, server_id, "The server was removed for good.", now, jobs_too=True)
+    mark_gone(tx, server_id, now)
     tx.execute(delete(server).where(server.c.id == server_id))
     return True
 

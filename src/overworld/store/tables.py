@@ -316,6 +316,24 @@ save = Table(
     Index("ix_save_ended", "ended_at", postgresql_where=text("state IN ('failed', 'gone')")),
 )
 
+# No foreign key: revisions outlive their server, as its saves do.
+configuration_revision = Table(
+    "configuration_revision",
+    metadata,
+    Column("server_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("at", Time, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("path", Text),  # of a file of the world; null: the server's settings
+    Column("content", JSONB, nullable=False),
+    Column("changed", JSONB, nullable=False),
+    Column("restored_from", Integer),
+    Column("server_gone_at", Time),
+    Index("ix_configuration_revision_path", "server_id", "path", "number"),
+    Index("ix_configuration_revision_gone", "server_gone_at", postgresql_where=text("server_gone_at IS NOT NULL")),
+)
+
 save_policy = Table(
     "save_policy",
     metadata,

@@ -11,6 +11,7 @@ from flask import Blueprint, Flask, Response
 from overworld.web.api import (
     accounts,
     addresses,
+    configuration,
     console,
     events,
     files,
@@ -44,6 +45,7 @@ MAX_BODY_BYTES = 1024 * 1024
 GROUPS: tuple[Routes, ...] = (
     games.routes,
     servers.routes,
+    configuration.routes,
     saves.routes,
     save_policies.routes,
     saved_files.routes,

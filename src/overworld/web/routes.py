@@ -172,6 +172,7 @@ class PathValue:
 PATH_VALUES: Mapping[str, PathValue] = {
     "server_id": PathValue(ID_PATTERN, "Id of a server."),
     "save_id": PathValue(ID_PATTERN, "Id of a save."),
+    "revision": PathValue("[1-9][0-9]{0,8}", "Number of a revision of a server's configuration."),
     "operation_id": PathValue(ID_PATTERN, "Id of an operation."),
     "account_id": PathValue(f"{ID_PATTERN}|me", "Id of an account, or `me`."),
     "token_id": PathValue(ID_PATTERN, "Id of a token (not the token itself)."),

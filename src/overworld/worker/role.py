@@ -20,7 +20,7 @@ import structlog
 from overworld.domain.errors import EngineError, Unavailable
 from overworld.domain.operations import OperationKind
 from overworld.services import schedules
-from overworld.store import job_queue, jobs, save_reports, saves, world_leases
+from overworld.store import job_queue, jobs, revisions, save_reports, saves, world_leases
 from overworld.store.database import Transaction
 from overworld.worker import abandoned, metrics, orphans, quiet
 from overworld.worker.job import Job
@@ -174,6 +174,8 @@ async def _keep_house(tools: Tools, terms: Terms, limits: Limits, name: str, sto
         while tools.repositories.rewrap(tx, limit=100):
             log.info("passwords of saves are locked with the key in use")
         saves.prune_saves(tx, now - ROWS_KEPT)
+        revisions.adopt_servers(tx)
+        revisions.prune_gone(tx, now - terms.retention)
         return save_reports.read_report(tx, now)
 
     def keep() -> save_reports.Report:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -67,7 +67,7 @@ def logs_aside() -> Iterator[None]:
 @pytest.fixture
 def overworld(database: Database, tmp_path: Path, logs_aside: None) -> Iterator[Overworld]:
     """The API and its controller, ended with the test."""
-    settings = Settings(data_folder=tmp_path / "data")
+    settings = Settings(data_folder=tmp_path / "data", save_before_edits=timedelta(0))  # nobody here saves
     world = MemoryWorld()
     worker = WorkerLink(
         settings.data_folder / "worker.socket", lambda: keep_secret(settings.data_folder / "worker-secret")

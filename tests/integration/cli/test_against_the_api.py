@@ -47,6 +47,24 @@ def test_the_life_of_a_server(run: Run) -> None:
     assert "create" in succeed(run, "operations")
 
 
+def test_revisions_of_a_configuration(run: Run) -> None:
+    """Listed, shown, compared and brought back; a secret is never printed."""
+    succeed(run, "create", "luanti", "meadow", "--no-wait", "--set", "motd=one")
+    succeed(run, "edit", "meadow", "--set", "motd=two", "--set", "password=hunter2", "--memory-mib", "1024")
+    assert "memory_mib, variables.motd, variables.password" in succeed(run, "config", "list", "meadow")
+    shown = succeed(run, "config", "show", "meadow") + succeed(run, "config", "diff", "meadow")
+    assert "hunter2" not in shown
+    assert "(secret)" in shown
+    assert "two" in shown
+    assert "It is the first" in run("config", "diff", "meadow", "1").stderr
+    assert "Revision 3 is what revision 1 was" in succeed(run, "config", "restore", "meadow", "1", "--yes")
+    assert json_of(run, "show", "meadow")["variables"]["motd"] == "one"
+    assert "Nothing differs" in succeed(run, "config", "restore", "meadow", "1", "--yes")
+    refused = run("config", "restore", "meadow", "9", "--yes")
+    assert refused.exit_code == 3
+    assert "revision" in refused.stderr
+
+
 def test_console_and_logs(run: Run) -> None:
     """A command reaches the game, and what it answers is printed; a stopped one refuses it."""
     succeed(run, "create", "luanti", "meadow", "--timeout", "60")

@@ -84,6 +84,9 @@ TABLE: Mapping[tuple[str, str], Row] = {
     ("POST", f"{API}/servers/<server_id>/check-saves"): own(202),
     ("GET", f"{API}/servers/<server_id>/save-policy"): own(),
     ("PATCH", f"{API}/servers/<server_id>/save-policy"): own(body={"keep_last": 3}),
+    ("GET", f"{API}/servers/<server_id>/config/revisions"): own(),
+    ("GET", f"{API}/servers/<server_id>/config/revisions/<revision>"): own(),
+    ("POST", f"{API}/servers/<server_id>/config/revisions/<revision>/restore"): own(),
     ("GET", f"{API}/servers/<server_id>/console"): own(),
     ("POST", f"{API}/servers/<server_id>/console"): own(409, body={"command": "list"}),  # it does not run
     ("GET", f"{API}/servers/<server_id>/logs"): own(),
@@ -203,6 +206,7 @@ def _things_of(anna: Client, who: str, *, deleted: bool) -> dict[str, str]:
         "token_id": token["id"],
         "name": "start.js",
         "node_name": NODE,
+        "revision": "1",
     }
 
 

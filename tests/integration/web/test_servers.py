@@ -196,9 +196,10 @@ def test_statements_a_request(anna: Client, database: Database, statement_counte
         ("GET", "/operations"): 3,
         ("GET", "/events"): 2,
         ("GET", "/usage"): 2,
-        ("PATCH", path): 3,
+        ("GET", f"{path}/config/revisions"): 2,
+        ("PATCH", path): 5,  # with its revision and event
         ("POST", f"{path}/start"): 6,
-        ("POST", "/servers"): 6,
+        ("POST", "/servers"): 7,
     }
     seen = {}
     for method, where in pinned:

@@ -13,7 +13,7 @@ from werkzeug.exceptions import ClientDisconnected
 
 from overworld.services import files as service
 from overworld.services.files import Permit
-from overworld.web.api.file_changes import carry_out, permit_change
+from overworld.web.api.file_changes import carry_out, permit_change, permit_writing, write_file
 from overworld.web.dispatch import expected_versions, wants
 from overworld.web.routes import Answer, Call, Media, Reply, Routes
 from overworld.web.wire import Asked, Flag, Given, PageAsked, Shown
@@ -219,11 +219,11 @@ def write_text(call: Call, server_id: str, query: ChangeAsked) -> Callable[[], R
     """
     expected = expected_versions()
     tags = ["*"] if request.if_match.star_tag else None if expected is None else sorted(expected)
-    asked = {"verb": "write", "path": query.path, "seconds": LONG_SECONDS, "tags": tags, "absent": _only_if_absent()}
-    permit = permit_change(call, server_id, asked, f"wrote {query.path}", unsaved=query.unsaved)
+    more = {"tags": tags, "absent": _only_if_absent()}
+    permit = permit_writing(call, server_id, query.path, f"wrote {query.path}", unsaved=query.unsaved, **more)
 
     def write() -> Reply:
-        done = carry_out(call, permit, body_pieces(TEXT_BYTES))
+        done, _ = write_file(call, permit, body_pieces(TEXT_BYTES))
         return Reply(200, _show_changed(done, query.path, permit), version=done["tag"])
 
     return write

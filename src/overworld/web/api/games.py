@@ -32,6 +32,7 @@ class GameVariable(Shown):
     max_length: int = Field(description="Most characters of a string.")
     pattern: str | None = Field(description="Regular expression that all of a string has to match.")
     choices: list[str] = Field(description="The only values of a choice.")
+    secret: bool = Field(description="No revision of a configuration shows its value.")
 
 
 class GameMemory(Shown):
@@ -86,6 +87,7 @@ def show_game(game: Game) -> GameEntry:
                 max_length=variable.max_length,
                 pattern=variable.pattern,
                 choices=list(variable.choices),
+                secret=variable.is_secret,
             )
             for variable in game.variables
         ],

@@ -45,7 +45,7 @@ class SaveEntry(Shown):
     files: int | None
     seconds: float | None
     game_revision: str = Field(description="Revision of the game's catalogue entry.")
-    configuration_revision: int = Field(description="Generation of the server's configuration.")
+    configuration_revision: int = Field(description="Revision of the server's configuration; 0: before there were any.")
     proven_at: datetime | None = Field(description="When it was last restored and compared.")
     proof: Proof | None
     error: str = Field(description="Why it failed, or why it is unquieted; else empty.")
