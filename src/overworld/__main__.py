@@ -19,10 +19,11 @@ def main() -> None:
         monkey.patch_all()
     from overworld.cli.main import build_cli
     from overworld.commands import COMMANDS, local_checks
+    from overworld.upkeep import COMMANDS as UPKEEP
 
     if is_heard:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    build_cli(extra_commands=COMMANDS, extra_checks=local_checks)()
+    build_cli(extra_commands=(*COMMANDS, *UPKEEP), extra_checks=local_checks)()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from overworld import commands
+from overworld import commands, upkeep
 from overworld.cli.main import COMMANDS
 from overworld.doctor import CLI_VARIABLES
 
@@ -93,9 +93,9 @@ def test_commands_in_documents_exist(page: Path) -> None:
     """Each ``make x`` and ``overworld x`` that a page tells to run is there."""
     code = "\n".join(CODE.findall(page.read_text(encoding="utf-8")))
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    programs = {*COMMANDS, *(str(command.name) for command in commands.COMMANDS)}
+    programs = {*COMMANDS, *(str(command.name) for command in (*commands.COMMANDS, *upkeep.COMMANDS))}
     assert set(re.findall(r"\bmake ([a-z]+)", code)) - targets == set()
-    assert set(re.findall(r"(?:^|[`/]|\$ )overworld ([a-z]+)", code, re.MULTILINE)) - programs == set()
+    assert set(re.findall(r"(?:^|[`/]|\$ )overworld ([a-z][a-z0-9-]*)", code, re.MULTILINE)) - programs == set()
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md")), ids=name_of)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from overworld.domain.errors import SaveStoreRefused, SaveStoreUnavailable
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from b2sdk.v3 import B2Api, Bucket, FileVersion
 
 CAPABILITIES = ("listBuckets", "listFiles", "readFiles", "writeFiles")
+Account: TypeAlias = "B2Api"
+"""Somebody's session with B2."""
 _UNFINISHED_DAYS = 7
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -91,6 +93,17 @@ def make_key(api: B2Api, bucket_name: str, *, prefix: str = "", key_name: str = 
             name_prefix=f"{prefix.strip('/')}/" if prefix else None,
         )
     return StoreKey(key.id_, key.application_key)
+
+
+def delete_key(api: B2Api, key_id: str) -> None:
+    """The key opens nothing any more. Raises ``SaveStoreRefused`` for one that is not there."""
+    with _errors():
+        api.delete_key_by_id(key_id)
+
+
+def s3_host(api: B2Api) -> str:
+    """The host of the account's S3 API, which has the region in its name."""
+    return str(api.account_info.get_s3_api_url()).partition("://")[2]
 
 
 def bring_back(api: B2Api, bucket_name: str, *, prefix: str, moment: datetime) -> int:

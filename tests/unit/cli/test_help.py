@@ -13,11 +13,13 @@ import pytest
 
 from overworld.cli import errors
 from overworld.cli.main import COMMANDS, build_cli
-from overworld.commands import COMMANDS as EXTRA_COMMANDS
+from overworld.commands import COMMANDS as RUNNING
+from overworld.upkeep import COMMANDS as UPKEEP
 from unit.cli.conftest import Run
 from unit.cli.stage import Stage, page, server
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "cli.md"
+EXTRA_COMMANDS = (*RUNNING, *UPKEEP)
 SLOW = {"httpx", "rich", "prompt_toolkit", "pydantic", "sqlalchemy", "flask"}
 
 
