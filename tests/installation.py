@@ -108,14 +108,15 @@ class Installation:
         ) as client:
             yield client
 
-    def overworld(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one CLI command against it, as a user would."""
+    def overworld(self, *arguments: str, typed: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run one CLI command against it, as a user would; ``typed`` is its standard input."""
         return subprocess.run(
             [sys.executable, "-m", "overworld", *arguments],
             env=self.environment,
+            input=typed,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=timeout,
             check=False,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from overworld.settings import Settings
 
 
-def _settings(*, quiet: bool = False) -> Settings:
+def read_settings(*, quiet: bool = False) -> Settings:
     """The settings, with logs configured by them; a wrong setting ends the program with one line a mistake. A command
     that ends by itself is ``quiet``: it logs what is unusual, or everything where that is asked for."""
     from pydantic import ValidationError
@@ -37,7 +38,7 @@ def _settings(*, quiet: bool = False) -> Settings:
     return settings
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
+def run_to_end(work: Coroutine[Any, Any, None]) -> None:
     from overworld.domain.errors import OverworldError
 
     try:
@@ -68,17 +69,17 @@ def up(stop_games: bool) -> None:
     Starts an embedded PostgreSQL (unless OVERWORLD_DATABASE_URL is set), the API, the controller, the monitor and a
     worker. Games keep running when it ends and are found again by the next "up".
     """
-    settings = _settings()
+    settings = read_settings()
     from overworld.up.command import run_up
 
-    _run(run_up(settings, stop_games=stop_games))
+    run_to_end(run_up(settings, stop_games=stop_games))
 
 
 @click.command()
 @click.option("--parent", type=int, hidden=True, help="End when this process, which started it, ends.")
 def web(parent: int | None) -> None:
     """Run only the API."""
-    settings = _settings()
+    settings = read_settings()
     from overworld.web.server import serve
 
     # The application is made in the worker, after the fork: connections must not be shared between processes.
@@ -102,10 +103,10 @@ def _make_app(settings: Settings) -> Flask:
 def _role(name: str, doc: str) -> click.Command:
     @click.command(name, help=doc)
     def command() -> None:
-        settings = _settings()
+        settings = read_settings()
         from overworld.roles import run_role
 
-        _run(run_role(name, settings))
+        run_to_end(run_role(name, settings))
 
     return command
 
@@ -123,11 +124,11 @@ def db() -> None:
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Bring the database's schema to this version. Safe to run twice, and while an older version runs."""
-    settings = _settings(quiet=True)
+    settings = read_settings(quiet=True)
     from overworld import wiring
     from overworld.store import schema
 
-    _with_postgres(settings, lambda: schema.upgrade(wiring.database_url(settings)))
+    with_postgres(settings, lambda: schema.upgrade(wiring.database_url(settings)))
     click.echo("The schema is current.")
 
 
@@ -136,7 +137,7 @@ def db_admin_token() -> None:
     """Print an API token of the account "admin", a new one each time. Who has the database is an admin."""
     from datetime import UTC, datetime
 
-    settings = _settings(quiet=True)
+    settings = read_settings(quiet=True)
     from overworld import wiring
     from overworld.services.bootstrap import ensure_admin_token
 
@@ -149,13 +150,13 @@ def db_admin_token() -> None:
             database.close()
         click.echo(token)
 
-    _with_postgres(settings, issue)
+    with_postgres(settings, issue)
 
 
 @db.command("status")
 def db_status() -> None:
     """Say where the database is and whether its schema is the one of this version."""
-    settings = _settings(quiet=True)
+    settings = read_settings(quiet=True)
     from overworld import wiring
     from overworld.store import schema
 
@@ -171,28 +172,29 @@ def db_status() -> None:
             says = "current" if revision == schema.NEWEST else "NOT current: run `overworld db upgrade`"
         click.echo(f"schema    {says}")
 
-    _with_postgres(settings, look)
+    with_postgres(settings, look)
 
 
-def _with_postgres(settings: Settings, work: Callable[[], None]) -> None:
-    """Do it with the database running: the embedded one is started for the moment unless an ``up`` runs it."""
+def with_postgres(settings: Settings, work: Callable[[], None], *, alone: bool = False) -> None:
+    """Do it with the database running: the embedded one is started for the moment unless an ``up`` runs it. ``alone``:
+    only while no ``up`` runs on the data folder."""
     from overworld import wiring
     from overworld.domain.errors import Conflict, OverworldError
     from overworld.up.lock import sole_owner
 
     try:
-        if not settings.runs_embedded_database:
-            work()
-            return
-        try:
-            with sole_owner(settings.data_folder):
-                postgres = wiring.embedded_postgres(settings)
-                postgres.start()
+        with ExitStack() as stack:
+            if settings.runs_embedded_database or alone:
                 try:
-                    work()
-                finally:
-                    postgres.stop()
-        except Conflict:
+                    stack.enter_context(sole_owner(settings.data_folder))
+                except Conflict:
+                    if alone:
+                        raise
+                else:
+                    if settings.runs_embedded_database:
+                        postgres = wiring.embedded_postgres(settings)
+                        stack.callback(postgres.stop)
+                        postgres.start()
             work()
     except OverworldError as error:
         raise click.ClickException(_explained(error)) from None

@@ -30,6 +30,7 @@ def checks(settings: Settings, environment: Mapping[str, str]) -> list[Check]:
         Check("database", lambda: _database(settings)),
         Check("games", lambda: _games(settings)),
         Check("saves", lambda: _saves(settings)),
+        Check("recovery", lambda: _recovery(settings)),
         Check("isolation", _isolation),
         Check("ports", lambda: _ports(settings)),
     ]
@@ -129,6 +130,29 @@ def _saves(settings: Settings) -> Finding:
             "set OVERWORLD_SAVE_STORE to another disk or a bucket",
         )
     return Finding(Severity.OK, f"go to {location.folder}")
+
+
+def _recovery(settings: Settings) -> Finding:
+    from datetime import UTC, datetime
+
+    from overworld.domain.recovery import Preparedness, derive_health
+    from overworld.store.recovery import find_recovery
+
+    if settings.runs_embedded_database and not (settings.data_folder / "postgres").exists():
+        return Finding(Severity.WARNING, "there is nothing to bring back yet", "`overworld up` begins an installation")
+    try:
+        database = wiring.open_database(settings, "doctor")
+        try:
+            with database.transaction() as tx:
+                health = derive_health(find_recovery(tx), settings.dump_every, datetime.now(UTC))
+        finally:
+            database.close()
+    except OverworldError:
+        return Finding(Severity.WARNING, "not looked at: the database does not answer", "see what `database` says")
+    if health.state is Preparedness.READY:
+        return Finding(Severity.OK, health.message)
+    severity = Severity.BAD if health.state in {Preparedness.LATE, Preparedness.FENCED} else Severity.WARNING
+    return Finding(severity, health.message, "docs/recovery.md says what to do")
 
 
 def _isolation() -> Finding:

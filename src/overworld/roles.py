@@ -7,6 +7,7 @@ import signal
 
 from overworld import wiring
 from overworld.domain.errors import Unavailable
+from overworld.recovery_marker import check_no_recovery
 from overworld.settings import Settings
 from overworld.store import schema
 from overworld.telemetry import serve_metrics
@@ -19,6 +20,7 @@ async def run_role(name: str, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    check_no_recovery(settings.data_folder)
     catalogue = wiring.load_catalogue(settings)
     if not schema.is_current(wiring.database_url(settings)):
         raise Unavailable("The database's schema is not the one of this version: run `overworld db upgrade`.")

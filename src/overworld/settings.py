@@ -143,6 +143,11 @@ class Settings(BaseSettings):
         ge=timedelta(0),
         description="How long the world before a restore is kept, so that the restore can be undone.",
     )
+    dump_every: Duration = Field(
+        default=timedelta(minutes=15),
+        ge=timedelta(minutes=1),
+        description="How often the database is dumped to the save store, once there is a recovery key.",
+    )
     jobs_per_worker: int = Field(
         default=2, ge=1, le=64, description="Saves, restores and the like at once in one worker."
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,12 +23,15 @@ if TYPE_CHECKING:
     from overworld.engines.base import Console, Engine, WorldAccess
     from overworld.games.catalogue import Catalogue
     from overworld.saves.base import SaveStore
+    from overworld.saves.installation import InstallationStore
     from overworld.saves.locations import StoreLocation
     from overworld.saves.retention import Policy
     from overworld.saves.secrets import Keyring
     from overworld.store.database import Database
     from overworld.store.embedded import EmbeddedPostgres
     from overworld.web.worker_link import WorkerLink
+    from overworld.worker.dumping import Dumping
+    from overworld.worker.local_snapshots import LocalSnapshots
     from overworld.worker.repositories import Repositories
     from overworld.worker.terms import Tools
 
@@ -239,22 +244,22 @@ def save_keyring(settings: Settings) -> Keyring:
     return load_or_make_keyring(settings.data_folder / "save-keys")
 
 
-def open_save_store(settings: Settings) -> tuple[SaveStore, SaveStoreRefused | None]:
+def open_save_store(settings: Settings) -> tuple[InstallationStore, SaveStoreRefused | None]:
     """What speaks to the save store, and why it cannot on this machine (None: it can). Blocking.
 
     Its cache, which grows with every server that was ever saved, is cut down to its bound at each start.
     """
     from overworld.domain.errors import SaveStoreRefused
     from overworld.saves.cache import trim_cache
+    from overworld.saves.installation import InstallationStore
     from overworld.saves.program import find_restic
-    from overworld.saves.restic import Restic
 
     cache = settings.data_folder / "save-cache"
     trim_cache(cache, SAVE_CACHE_BYTES)
     try:
-        return Restic(find_restic(settings.restic), cache), None
+        return InstallationStore(find_restic(settings.restic), cache), None
     except SaveStoreRefused as error:
-        return Restic(Path("restic"), cache), error
+        return InstallationStore(Path("restic"), cache), error
 
 
 def open_repositories(settings: Settings, database: Database) -> Repositories:
@@ -264,19 +269,51 @@ def open_repositories(settings: Settings, database: Database) -> Repositories:
     return Repositories(database, save_location(settings), save_keyring(settings))
 
 
+def open_snapshots(settings: Settings, store: SaveStore) -> LocalSnapshots:
+    """The way from this machine's worlds to the save store and back."""
+    from overworld.engines.local.agent import LocalWorlds
+    from overworld.engines.local.generations import Generations
+    from overworld.worker.local_snapshots import LocalSnapshots
+
+    folder = settings.data_folder / "servers"
+    scratch = settings.data_folder / "scratch"
+    return LocalSnapshots(store, Generations(folder), LocalWorlds(folder), scratch, settings.programs_folder)
+
+
+def open_dumping(settings: Settings, database: Database, *, holder: str) -> Dumping:
+    """What dumps the database to the save store. Blocking. Raises BadInput for a store or keys that cannot be, and
+    SaveStoreRefused where no restic is."""
+    from overworld.worker.dumping import Dumping
+    from overworld.worker.facts import read_facts
+
+    store, refusal = open_save_store(settings)
+    if refusal is not None:
+        raise refusal
+    return Dumping(
+        database,
+        store,
+        save_location(settings),
+        save_keyring(settings),
+        lambda: read_facts(settings, save_keyring(settings).format()),
+        holder=holder,
+    )
+
+
+def process_name() -> str:
+    """A name for this start of this process that no other one has."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
 def open_worker_tools(settings: Settings, database: Database, engine: Engine, catalogue: Catalogue) -> Tools:
     """What a worker works with. Blocking. Raises BadInput for a store or keys that cannot be, and where servers run in
     a cluster, whose worlds no worker can reach yet."""
     from overworld.engines.local.agent import LocalWorlds
-    from overworld.engines.local.generations import Generations
-    from overworld.worker.local_snapshots import LocalSnapshots
+    from overworld.worker.claims import Claims
     from overworld.worker.terms import Tools
 
     if settings.engine != "local":
         raise BadInput(f"a worker needs engine=local; with engine={settings.engine} worlds cannot be saved yet")
     store, refusal = open_save_store(settings)
-    folder = settings.data_folder / "servers"
-    worlds = LocalWorlds(folder)
     return Tools(
         database=database,
         engine=engine,
@@ -284,10 +321,9 @@ def open_worker_tools(settings: Settings, database: Database, engine: Engine, ca
         catalogue=catalogue,
         store=store,
         repositories=open_repositories(settings, database),
-        snapshots=LocalSnapshots(
-            store, Generations(folder), worlds, settings.data_folder / "scratch", settings.programs_folder
-        ),
-        worlds=worlds,
+        snapshots=open_snapshots(settings, store),
+        worlds=LocalWorlds(settings.data_folder / "servers"),
+        claims=Claims(database, store, save_location(settings), save_keyring(settings)),
         refusal=refusal,
     )
 
@@ -316,6 +352,8 @@ async def run_worker(
     from overworld.worker.terms import Terms
 
     tools = await asyncio.to_thread(open_worker_tools, settings, database, engine, catalogue)
+    name = holder or process_name()
+    dumping = None if tools.refusal else await asyncio.to_thread(open_dumping, settings, database, holder=name)
     await run_worker(
         tools,
         Terms(
@@ -336,5 +374,7 @@ async def run_worker(
         ),
         Limits(here=settings.jobs_per_worker, in_all=settings.jobs_per_store),
         stop,
-        holder=holder,
+        dumping=dumping,
+        dump_every=settings.dump_every,
+        holder=name,
     )

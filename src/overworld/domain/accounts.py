@@ -70,6 +70,7 @@ class Action(StrEnum):
     MANAGE_ACCOUNTS = "manage accounts"
     SEE_ADDRESSES = "see all addresses"
     MANAGE_NODES = "manage nodes"
+    SEE_RECOVERY = "see how the installation is brought back"
     MANAGE_TOKENS_OF = "manage tokens of"
 
 
@@ -77,6 +78,6 @@ def may(actor: Actor, action: Action, owner_id: str | None = None) -> bool:
     """Whether ``actor`` may do ``action`` to a thing owned by ``owner_id`` (None: to nothing in particular)."""
     if actor.role is Role.ADMIN:
         return True
-    if action in {Action.MANAGE_ACCOUNTS, Action.SEE_ADDRESSES, Action.MANAGE_NODES}:
+    if action in {Action.MANAGE_ACCOUNTS, Action.SEE_ADDRESSES, Action.MANAGE_NODES, Action.SEE_RECOVERY}:
         return False
     return owner_id is None or owner_id == actor.account_id

@@ -41,7 +41,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What to run: the program and its arguments, its secrets, and the only paths that it may read or write."""
+    """What to run: the program and its arguments, its secrets, and the only paths that it may read or write.
+
+    ``given`` is its standard input, through a pipe and on no disk."""
 
     arguments: Sequence[str]
     deadline: timedelta
@@ -51,6 +53,7 @@ class Invocation:
     write: Sequence[Path] = ()
     patience: timedelta = timedelta(minutes=2)
     line_limit: int = _LINE_LIMIT
+    given: bytes = field(default=b"", repr=False)
 
 
 @dataclass(slots=True)
@@ -155,7 +158,7 @@ async def start(invocation: Invocation) -> AsyncGenerator[Running, None]:
         *launcher,
         json.dumps(["/dev/null", *map(str, invocation.write)]),
         *invocation.arguments,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE if invocation.given else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(invocation.environment),
@@ -167,6 +170,9 @@ async def start(invocation: Invocation) -> AsyncGenerator[Running, None]:
     try:
         async with asyncio.timeout(invocation.deadline.total_seconds()) as clock:
             running = Running(invocation, process, clock)
+            if process.stdin is not None:
+                process.stdin.write(invocation.given)
+                process.stdin.close()
             yield running
     except TimeoutError:
         if running is None or not clock.expired():

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from overworld.saves.base import (
 )
 from overworld.saves.process import Ended, Invocation, Running, run, start
 
-_HOST = "overworld"  # the machine that takes a save changes; what a save follows on does not
+HOST = "overworld"  # the machine that takes a save changes; what a save follows on does not
 _SYNC = "/bin/sync"  # of coreutils
 _CHUNKS_AHEAD = 2  # with the buffer: what a slow reader of a download costs in memory, about a MiB
 _DUMP_BUFFER = 2**17
@@ -55,7 +55,7 @@ class ResticOptions:
 
 
 @dataclass(slots=True)
-class _Heard:
+class Heard:
     """What the JSON lines of one run said."""
 
     summary: dict[str, Any] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class Restic(SaveStore):
         holds_lease: bool = False,
     ) -> SaveResult:
         folder = await asyncio.to_thread(_resolve, source)
-        arguments = ["backup", "--no-scan", "--host", _HOST, "--group-by", "", "--read-concurrency"]
+        arguments = ["backup", "--no-scan", "--host", HOST, "--group-by", "", "--read-concurrency"]
         arguments += [str(self._options.readers), "--pack-size", str(self._options.pack_mib)]
         arguments += ["--compression", self._options.compression]
         arguments += [word for tag in tags for word in ("--tag", patterns.checked_tag(tag))]
@@ -125,7 +125,7 @@ class Restic(SaveStore):
         if parent is not None:
             arguments += ["--parent", parent]
         began = time.monotonic()
-        heard = _Heard(on_progress=progress)
+        heard = Heard(on_progress=progress)
         ended = await self._run_locking(
             repository, [*arguments, "."], deadline, holds_lease, heard, folder=folder, read=[folder]
         )
@@ -147,7 +147,7 @@ class Restic(SaveStore):
         arguments = ["restore", patterns.checked_id(snapshot_id), "--target", str(target), "--sparse", "--no-lock"]
         arguments += [word for path in include for word in ("--include", patterns.include(path))]
         began = time.monotonic()
-        heard = _Heard(on_progress=progress)
+        heard = Heard(on_progress=progress)
         ended, _ = await self._run(repository, arguments, deadline, heard, write=[target])
         self._raise_if_failed(ended, deadline)
         await asyncio.to_thread(_check_included, target, include)
@@ -248,7 +248,7 @@ class Restic(SaveStore):
 
     # --- Running it ---------------------------------------------------------------------------------------------
 
-    async def _ask(self, repository: Repository, arguments: Sequence[str], deadline: timedelta) -> _Heard:
+    async def _ask(self, repository: Repository, arguments: Sequence[str], deadline: timedelta) -> Heard:
         ended, heard = await self._run(repository, arguments, deadline)
         self._raise_if_failed(ended, deadline)
         return heard
@@ -259,7 +259,7 @@ class Restic(SaveStore):
         arguments: Sequence[str],
         deadline: timedelta,
         holds_lease: bool,
-        heard: _Heard | None = None,
+        heard: Heard | None = None,
         **paths: Any,
     ) -> Ended:
         """Run what takes a lock. One that is in the way was left by somebody who is gone, if we hold the lease."""
@@ -274,10 +274,10 @@ class Restic(SaveStore):
         repository: Repository,
         arguments: Sequence[str],
         deadline: timedelta,
-        heard: _Heard | None = None,
+        heard: Heard | None = None,
         **paths: Any,
-    ) -> tuple[Ended, _Heard]:
-        heard = heard or _Heard()
+    ) -> tuple[Ended, Heard]:
+        heard = heard or Heard()
         return await run(self._invocation(repository, arguments, deadline, **paths), heard.take), heard
 
     def _invocation(
@@ -290,7 +290,8 @@ class Restic(SaveStore):
         read: Sequence[Path] = (),
         write: Sequence[Path] = (),
         json: bool = True,
-        **more: Any,
+        more: Mapping[str, str] | None = None,
+        **rest: Any,
     ) -> Invocation:
         options = self._options
         temporary = self._cache / "temporary"
@@ -307,6 +308,7 @@ class Restic(SaveStore):
             arguments=[*words, *arguments],
             deadline=deadline,
             environment={
+                **(more or {}),
                 **repository.environment,
                 "RESTIC_REPOSITORY": repository.url,
                 "RESTIC_PASSWORD": repository.password,
@@ -321,7 +323,7 @@ class Restic(SaveStore):
             read=read,
             write=[*write, self._cache, *([repository.folder] if repository.folder else [])],
             patience=options.patience,
-            **more,
+            **rest,
         )
 
     def _raise_if_failed(self, ended: Ended, deadline: timedelta) -> None:

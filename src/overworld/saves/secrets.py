@@ -131,6 +131,14 @@ def load_or_make_keyring(file: Path) -> Keyring:
     return parse_keyring(file.read_text(encoding="ascii"))
 
 
+def write_keyring(file: Path, keyring: Keyring) -> None:
+    """The file (mode 0600) has that keyring, whole and synced, in place of whatever it had."""
+    draft = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
+    _write_new(draft, keyring.format())
+    draft.replace(file)
+    _sync_folder(file.parent)
+
+
 def _write_new(file: Path, text: str) -> None:
     """The file has the text, whole and synced, unless there was one before (FileExistsError)."""
     if file.exists():
@@ -142,13 +150,17 @@ def _write_new(file: Path, text: str) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         os.link(draft, file)  # fails, instead of replacing, if somebody was faster
-        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(file.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _bound_to(key_id: str, purpose: str) -> bytes:

@@ -169,6 +169,12 @@ def _disk_full(files: Files) -> str:
     return f"The disk is full: make room on the one that holds {files.folder}, then start again."
 
 
+def client_program(name: str) -> tuple[Path, list[Path]]:
+    """One of PostgreSQL's own programs besides the server, where it was installed, and the folders that it reads."""
+    root = _installed_programs()
+    return root / _PACKAGE / "pginstall" / "bin" / name, [root / _PACKAGE, root / f"{_PACKAGE}.libs"]
+
+
 def _installed_programs() -> Path:
     found = importlib.util.find_spec(_PACKAGE)
     if found is None or found.origin is None:

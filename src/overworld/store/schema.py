@@ -14,7 +14,7 @@ from sqlalchemy import NullPool, text
 from overworld.domain.errors import Unavailable
 from overworld.store.database import CONNECT_SECONDS, parse_url, session_options, translated_errors
 
-NEWEST = "0005"
+NEWEST = "0006"
 """The revision that this program is made for: the head of migrations/ (a test compares)."""
 
 LOCK_TIMEOUT = timedelta(seconds=5)

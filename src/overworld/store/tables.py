@@ -397,3 +397,24 @@ saving_off = Table(  # written before a game is told not to write, removed after
     Column("operation_id", Text, nullable=False),
     Column("since", Time, nullable=False),
 )
+
+recovery = Table(  # one row: how this installation is brought back if it is lost
+    "recovery",
+    metadata,
+    Column("single", Boolean, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("key_id", Text, nullable=False),  # as in save_key, of the password of the installation's own repository
+    Column("wrapped", Text, nullable=False),
+    Column("key_made_at", Time),
+    Column("dumped_at", Time),
+    Column("dump_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("dump_new_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("dump_seconds", Double, nullable=False, server_default="0"),
+    Column("pruned_at", Time),
+    Column("prunes", Integer, nullable=False, server_default="0"),
+    Column("problem", Text, nullable=False, server_default=""),
+    Column("fence", Text, nullable=False, server_default=""),
+    Column("restored", Boolean, nullable=False, server_default="false"),
+    CheckConstraint("single", name="single"),
+)

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -17,11 +17,14 @@ import structlog
 from overworld import wiring
 from overworld.controller.role import run_controller
 from overworld.domain.errors import Unavailable
+from overworld.domain.recovery import Preparedness, derive_health
 from overworld.monitor.role import run_monitor
+from overworld.recovery_marker import check_no_recovery
 from overworld.settings import Settings
 from overworld.store import world_leases
 from overworld.store.database import Database
 from overworld.store.lease import release_all_of
+from overworld.store.recovery import find_recovery
 from overworld.store.schema import upgrade
 from overworld.telemetry import serve_metrics
 from overworld.up.admin_token import keep_admin_token
@@ -40,8 +43,9 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
     """Run Overworld until SIGINT or SIGTERM. Everything it started ends with it, but the games: those keep running
     and are adopted by the next ``up``, unless ``stop_games``.
 
-    Raises Conflict if another one runs on the same data folder or another program has the API's port, BadInput for a
-    broken game file or an address that is not this machine's, Unavailable if PostgreSQL or web cannot be started.
+    Raises Conflict if another one runs on the same data folder, a recovery on it was not ended, or another program has
+    the API's port, BadInput for a broken game file or an address that is not this machine's, Unavailable if PostgreSQL
+    or web cannot be started.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -49,6 +53,7 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
         loop.add_signal_handler(number, stop.set)
     catalogue = wiring.load_catalogue(settings)
     with sole_owner(settings.data_folder):
+        check_no_recovery(settings.data_folder)
         async with AsyncExitStack() as stack:
             if settings.runs_embedded_database:
                 await stack.enter_async_context(postgres_process(wiring.embedded_postgres(settings)))
@@ -87,7 +92,7 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
                         settings, database, engine, catalogue, stop, holder=f"{HOLDER_PREFIX}{secrets.token_hex(4)}"
                     )
                     roles.create_task(worker, name="worker")
-                roles.create_task(_tell_when_ready(settings, stop), name="ready message")
+                roles.create_task(_tell_when_ready(settings, database, stop), name="ready message")
             if not stop_games and (running := count_running(engine)):
                 click.echo(
                     f"Games that keep running: {running}. The next `overworld up` finds them again; "
@@ -113,17 +118,28 @@ async def _open(settings: Settings) -> AsyncIterator[Database]:
         database.close()
 
 
-async def _tell_when_ready(settings: Settings, stop: asyncio.Event) -> None:
+async def _tell_when_ready(settings: Settings, database: Database, stop: asyncio.Event) -> None:
     url = settings.local_url
     give_up_at = asyncio.get_running_loop().time() + WEB_READY_WITHIN_SECONDS
     while not stop.is_set():
         if await asyncio.to_thread(_answers, f"{url}/readyz"):
             click.echo(f"Overworld is ready: {url}  (pages for people: {url}/docs)")
             click.echo(f"Admin token: in {settings.data_folder / 'admin-token'}; the overworld command finds it there.")
+            await asyncio.to_thread(_warn_if_not_recoverable, settings, database)
             return
         if asyncio.get_running_loop().time() > give_up_at:
             raise Unavailable(f"The web process does not answer on {url} within {WEB_READY_WITHIN_SECONDS:.0f} s.")
         await asyncio.sleep(0.05)
+
+
+def _warn_if_not_recoverable(settings: Settings, database: Database) -> None:
+    if not settings.has_workers:
+        return
+    with suppress(Unavailable):  # whatever is there to be told of that is told elsewhere
+        with database.transaction() as tx:
+            health = derive_health(find_recovery(tx), settings.dump_every, datetime.now(UTC))
+        if health.state in {Preparedness.OFF, Preparedness.FENCED}:
+            click.echo(f"Recovery is off. {health.message}")
 
 
 def _answers(url: str) -> bool:

@@ -18,6 +18,7 @@ from overworld.web.api import (
     games,
     nodes,
     operations,
+    recovery,
     save_policies,
     saved_files,
     saves,
@@ -58,6 +59,7 @@ GROUPS: tuple[Routes, ...] = (
     accounts.routes,
     addresses.routes,
     nodes.routes,
+    recovery.routes,
 )
 
 

@@ -27,3 +27,8 @@ OLDEST_PROOF_SECONDS = Gauge(
 )
 TROUBLED_SERVERS = Gauge("overworld_servers_with_save_problems", "Servers whose saves have an open problem.")
 STORE_BYTES = Gauge("overworld_save_store_bytes", "What all kept saves added to the store.")
+DUMPS = Counter("overworld_dumps_total", "Dumps of the database to the save store.", ["outcome"])
+DUMP_AGE_SECONDS = Gauge("overworld_dump_age_seconds", "Age of the newest dump of the database; 0 if there is none.")
+RECOVERABLE = Gauge(
+    "overworld_recoverable", "1 if the installation could be brought back were its machine lost now, else 0."
+)

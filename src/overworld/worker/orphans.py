@@ -47,6 +47,7 @@ async def remove_orphans(tools: Tools, holder: str, keep_for: timedelta, *, at_m
 
 
 async def _remove(tools: Tools, job: Job) -> None:
+    await tools.claims.check()
     repository = await tools.repositories.find(job.server_id)
     snapshots = await tools.store.snapshots(repository)
     if snapshots:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from overworld.domain.errors import NotFound
 from overworld.domain.servers import ServerId
 from overworld.saves.base import Repository
+from overworld.saves.installation import INSTALLATION
 from overworld.saves.locations import StoreLocation
 from overworld.saves.secrets import Keyring, Wrapped, new_password
-from overworld.store import save_keys
+from overworld.store import recovery, save_keys
 from overworld.store.database import Database, Transaction
 from overworld.store.save_keys import SaveKey
 from overworld.worker.job import Job
@@ -57,7 +58,16 @@ class Repositories:
         for key in found:
             wrapped = self._keyring.rewrap(Wrapped(key.key_id, key.wrapped), key.server_id)
             save_keys.replace_wrapping(tx, SaveKey(key.server_id, wrapped.key_id, wrapped.text))
-        return len(found)
+        return len(found) + self._rewrap_own(tx)
+
+    def _rewrap_own(self, tx: Transaction) -> int:
+        """The same for the installation's own repository."""
+        own = recovery.find_recovery(tx)
+        if own is None or own.key_id == self._keyring.keys[0].key_id:
+            return 0
+        wrapped = self._keyring.rewrap(Wrapped(own.key_id, own.wrapped), INSTALLATION)
+        recovery.write_recovery(tx, {"key_id": wrapped.key_id, "wrapped": wrapped.text})
+        return 1
 
     def _open(self, key: SaveKey) -> Repository:
         password = self._keyring.unwrap(Wrapped(key.key_id, key.wrapped), key.server_id)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import secrets
-import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,10 +17,12 @@ import structlog
 
 from overworld.domain.errors import EngineError, Unavailable
 from overworld.domain.operations import OperationKind
+from overworld.domain.recovery import Preparedness, derive_health
 from overworld.services import schedules
 from overworld.store import job_queue, jobs, revisions, save_reports, saves, world_leases
 from overworld.store.database import Transaction
 from overworld.worker import abandoned, metrics, orphans, quiet
+from overworld.worker.dumping import Dumping
 from overworld.worker.job import Job
 from overworld.worker.proving import Proving
 from overworld.worker.restoring import Restoring
@@ -58,22 +58,25 @@ async def run_worker(
     limits: Limits,
     stop: asyncio.Event,
     *,
-    holder: str | None = None,
+    dumping: Dumping | None,
+    dump_every: timedelta,
+    holder: str,
 ) -> None:
     """Do what is due and what is asked for until ``stop``; then what is in work is left for the next worker, with
     every game told to write again. Any number of workers may run.
 
     The engine is started by whoever owns it, and nothing is done before it has seen what runs. ``holder`` must be new
-    for every start of a process.
+    for every start of a process. ``dumping`` None: this machine cannot.
     """
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
-    name = holder or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    runner = Runner(tools.database, make_handlers(tools, terms), name, at_most=limits.in_all)
+    runner = Runner(tools.database, make_handlers(tools, terms), holder, at_most=limits.in_all)
     if not await _engine_has_seen(tools, stop):
         return
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_keep_ticking(tools, schedule, stop), name="worker: ticks")
-        tasks.create_task(_keep_house(tools, terms, limits, name, stop), name="worker: housekeeping")
+        tasks.create_task(_keep_house(tools, terms, limits, holder, stop), name="worker: housekeeping")
+        if dumping is not None:
+            tasks.create_task(_dump_until(stop, dumping, dump_every), name="worker: dumps of the database")
         tasks.create_task(_keep_working(tools, runner, limits.here, stop), name="worker: jobs")
 
 
@@ -92,14 +95,19 @@ def make_handlers(tools: Tools, terms: Terms) -> dict[OperationKind, Handler]:
         OperationKind.DRILL: Handler(proving.drill, nothing_to_tidy, "DrillFailed"),
         OperationKind.UPLOAD: Handler(uploading.run, uploading.tidy, "UploadFailed", concerns_saves=False),
     }
-    if tools.refusal is None:
-        return handlers
+    return {kind: replace(handler, run=_if_allowed(tools, handler)) for kind, handler in handlers.items()}
 
-    async def refuse(_job: Job) -> Done:
-        assert tools.refusal is not None
-        raise tools.refusal
 
-    return {kind: replace(handler, run=refuse) for kind, handler in handlers.items()}
+def _if_allowed(tools: Tools, handler: Handler) -> Callable[[Job], Awaitable[Done]]:
+    """Only where this machine can work with the store, and while this installation may."""
+
+    async def run(job: Job) -> Done:
+        if tools.refusal is not None:
+            raise tools.refusal
+        await tools.claims.check()
+        return await handler.run(job)
+
+    return run
 
 
 async def _engine_has_seen(tools: Tools, stop: asyncio.Event) -> bool:
@@ -208,6 +216,32 @@ async def _keep_house(tools: Tools, terms: Terms, limits: Limits, name: str, sto
         except Exception:
             log.exception("housekeeping of jobs failed")
         await _pause(stop, HOUSE_SECONDS)
+
+
+async def _dump_until(stop: asyncio.Event, dumping: Dumping, every: timedelta) -> None:
+    """A dump in work is broken off: it is whole or not there, and the next worker takes another."""
+    work = asyncio.create_task(_keep_dumping(dumping, every))
+    try:
+        await stop.wait()
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+async def _keep_dumping(dumping: Dumping, every: timedelta) -> None:
+    while True:
+        try:
+            await dumping.dump_if_due(every)
+            recovery, now = await dumping.claims.read(), datetime.now(UTC)
+            is_ready = derive_health(recovery, every, now).state is Preparedness.READY
+            dumped_at = None if recovery is None else recovery.dumped_at
+            metrics.RECOVERABLE.set(is_ready)
+            metrics.DUMP_AGE_SECONDS.set(0 if dumped_at is None else (now - dumped_at).total_seconds())
+        except Unavailable as error:
+            log.warning("whether a dump is due cannot be read", error=error.detail)
+        except Exception:
+            log.exception("dumping the database failed in a way that nobody foresaw")
+        await asyncio.sleep(HOUSE_SECONDS)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -53,13 +53,15 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What is being saved. ``tag`` finds its row again from the store. ``besides``: in a world on which no game runs,
-    the copies of databases that lie in ``STAGING``; None for a world on which one may."""
+    """What is being saved. ``tag`` finds its row again from the store, where ``quiet`` says how still the world was:
+    a recovery may find the save there without a row. ``besides``: in a world on which no game runs, the copies of
+    databases that lie in ``STAGING``; None for a world on which one may."""
 
     world: World
     repository: Repository
     excludes: tuple[str, ...]
     tag: str
+    quiet: Quiet = Quiet.UNQUIETED
     besides: Staged | None = None
 
 
@@ -164,11 +166,12 @@ class Taking:
     async def _take(self, job: Job, subject: _Subject, saving: Saving) -> _Taken:
         world = subject.world
         if subject.besides is not None:
-            result = await self._send(job, subject, "Nothing runs on it.", staged=subject.besides)
+            held = replace(subject, quiet=Quiet.STOPPED)
+            result = await self._send(job, held, "Nothing runs on it.", staged=subject.besides)
             return _Taken(result, Quiet.STOPPED, "", None)
         before = self._tools.engine.observed(world.server_id).process
         if not _runs(before):
-            result = await self._send(job, subject, "The game does not run.")
+            result = await self._send(job, replace(subject, quiet=Quiet.STOPPED), "The game does not run.")
             after = self._tools.engine.observed(world.server_id).process
             if _runs(after):
                 return _Taken(result, Quiet.UNQUIETED, "The game was started meanwhile.", None)
@@ -177,15 +180,16 @@ class Taking:
         job.say(1, 4, "Waiting until the game has written its world.")
         hold = self._quieter.hold(job, saving) if saving.before else nullcontext(Silence())
         async with hold as silence, self._staged(world, saving) as staged:
-            result = await self._send(job, subject, "The game holds still.", staged=staged, parent=warm)
+            why_not = silence.why_not
+            if not saving.before and not saving.sqlite:
+                why_not = "Nobody knows how to make this game hold still."
+            for path, says in staged.faults.items():
+                why_not = why_not or f"The database {path} could not be copied whole: {says}"
+            quiet = Quiet.UNQUIETED if why_not else Quiet.QUIETED
+            held = replace(subject, quiet=quiet)
+            result = await self._send(job, held, "The game holds still.", staged=staged, parent=warm)
         if warm is not None:
             await self._tools.store.forget(subject.repository, [warm], holds_lease=True)
-        why_not = silence.why_not
-        if not saving.before and not saving.sqlite:
-            why_not = "Nobody knows how to make this game hold still."
-        for path, says in staged.faults.items():
-            why_not = why_not or f"The database {path} could not be copied whole: {says}"
-        quiet = Quiet.UNQUIETED if why_not else Quiet.QUIETED
         return _Taken(result, quiet, why_not, silence.off_seconds)
 
     async def _warm_up(self, job: Job, subject: _Subject, saving: Saving) -> str | None:
@@ -221,7 +225,7 @@ class Taking:
             excludes=subject.excludes,
             staged=() if staged is None else staged.paths,
             parent=parent,
-            tags=[subject.tag],
+            tags=[subject.tag, subject.quiet],
             progress=on_progress,
             deadline=self._terms.deadline,
         )

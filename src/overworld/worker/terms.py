@@ -12,13 +12,15 @@ from overworld.games.catalogue import Catalogue
 from overworld.saves.base import SaveStore
 from overworld.saves.retention import Policy
 from overworld.store.database import Database
+from overworld.worker.claims import Claims
 from overworld.worker.repositories import Repositories
 from overworld.worker.snapshots import Snapshots
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """One worker's; shared by all its jobs. ``refusal``: why this machine cannot work with the store at all."""
+    """One worker's; shared by all its jobs. ``claims`` are asked before each of them whether it may write to the store.
+    ``refusal``: why this machine cannot work with the store at all."""
 
     database: Database
     engine: Engine
@@ -28,6 +30,7 @@ class Tools:
     repositories: Repositories
     snapshots: Snapshots
     worlds: WorldAccess
+    claims: Claims
     refusal: SaveError | None = None
 
 

@@ -118,6 +118,7 @@ TABLE: Mapping[tuple[str, str], Row] = {
     ("GET", f"{API}/nodes"): admins(anna=404, ben=404),
     ("GET", f"{API}/nodes/<node_name>"): admins(anna=404, ben=404),
     ("POST", f"{API}/nodes/<node_name>/confirm-lost"): admins(anna=404, ben=404, body={"uid": "uid-1"}),
+    ("GET", f"{API}/recovery"): admins(anna=404, ben=404),
     ("GET", f"{API}/openapi.json"): public(),
     ("GET", "/"): public(302),
     ("GET", "/docs"): public(),

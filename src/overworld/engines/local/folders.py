@@ -81,16 +81,20 @@ class Folders:
 
     def prepare(self, server_id: ServerId, generation: int, user: User | None, files: Mapping[str, str]) -> None:
         """Make sure that the folders and configuration files are there and as they should be. Writes nothing if so."""
-        outer, inner = (0o711, 0o750) if user is not None else (0o700, 0o700)
-        self.root.mkdir(parents=True, exist_ok=True)
-        _own_folder(self.root, outer)
-        _own_folder(self.server(server_id), outer)
-        _own_folder(self.worlds(server_id), outer)
+        self.make_place(server_id, user)
+        inner = 0o750 if user is not None else 0o700
         _own_folder(self.world(server_id, generation), 0o700, user)
         _own_folder(self.config(server_id), inner, User(0, user.gid) if user is not None else None)
         _own_folder(self.run(server_id), 0o700)
         with _alone_in(self.run(server_id)):  # two engines at once would move each other's files away
             self._write_files(server_id, user, files)
+
+    def make_place(self, server_id: ServerId, user: User | None) -> None:
+        """Make sure that the server has a folder, in which its worlds can be made."""
+        mode = 0o711 if user is not None else 0o700
+        self.root.mkdir(parents=True, exist_ok=True)
+        for folder in (self.root, self.server(server_id), self.worlds(server_id)):
+            _own_folder(folder, mode)
 
     def make_world(self, server_id: ServerId, generation: int, user: User | None) -> None:
         """Make sure that this generation of the world is there, empty if it is new; the server itself is there."""

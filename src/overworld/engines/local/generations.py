@@ -38,6 +38,11 @@ class Generations:
         """Whether that generation is on the disk, whole."""
         return self.path(server_id, generation).is_dir()
 
+    def make_place(self, server_id: ServerId, number: int) -> None:
+        """The server has its folder, as the engine would make it; for a machine that never had it. Safe to repeat."""
+        with engine_errors(f"making the folder of server {server_id}"):
+            self._folders.make_place(server_id, self._users.of(number))
+
     def make(self, server_id: ServerId, generation: int) -> Path:
         """An empty folder in which a new generation is to be made; what an earlier attempt left in it is gone. Refused
         where the server has no folder yet: only the engine makes that."""

@@ -1,0 +1,68 @@
+"""What tests of recoveries are made of: an installation that is lost, and an empty machine with its bucket and key."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from installation import Installation, free_port, json_of
+from integration.worker.saving import CATALOGUE, restic
+from overworld.domain.games import Protocol
+from overworld.domain.servers import Endpoint
+from overworld.games.catalogue import Catalogue
+from overworld.games.query import probe
+from trees import read_tree
+
+QUIET = {"save_schedule": "", "drills": "false", "catalogue_folders": str(CATALOGUE)}
+"""Nothing is saved unless it is asked for."""
+
+
+@contextmanager
+def machine(folder: Path, **settings: str) -> Iterator[Installation]:
+    """A machine on which nothing runs yet; all that was started on it is ended."""
+    it = Installation(folder, **{"restic": str(restic()), **QUIET, **settings})
+    try:
+        yield it
+    finally:
+        it.destroy()
+
+
+def lose(machine: Installation) -> None:
+    """Its disk is gone, and with it every process; nothing was told before."""
+    machine.destroy()
+    machine.up = None
+    shutil.rmtree(machine.folder)
+    machine.port = free_port()
+
+
+def make_key(machine: Installation) -> str:
+    """The recovery key, and a first dump."""
+    made = machine.overworld("recovery", "create-key")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.strip() not in made.stderr
+    return made.stdout.strip()
+
+
+def put(api: httpx.Client, server_id: str, path: str, content: bytes) -> None:
+    """Something that somebody built in the world."""
+    json_of(api.put(f"/servers/{server_id}/files/content", params={"path": path}, content=content))
+
+
+def answers(server: Mapping[str, Any]) -> None:
+    """The game of the server answers a handshake where its players look for it."""
+    luanti = Catalogue.load(()).find("luanti")
+    assert luanti is not None
+    (given,) = server["endpoints"]
+    endpoint = Endpoint(given["name"], Protocol(given["protocol"]), given["host"], given["port"])
+    asyncio.run(probe(luanti, (endpoint,), 10))
+
+
+def contents(world: Path) -> dict[str, tuple[object, ...]]:
+    """Everything of a world but its owner, who has another number on another machine."""
+    return {path: (entry[0], *entry[3:]) for path, entry in read_tree(world).items()}
