@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 
 from overworld.domain.saves import SaveState
 from overworld.domain.servers import ServerId
 from overworld.store.database import Transaction
-from overworld.store.tables import save, save_key, server
+from overworld.store.tables import recovery, save, save_key, server
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,13 @@ def wrapped_by_others(tx: Transaction, key_id: str, *, limit: int) -> list[SaveK
     """Passwords that another key than this one locks, for whoever rotates keys."""
     rows = tx.execute(select(save_key).where(save_key.c.key_id != key_id).with_for_update().limit(limit))
     return [SaveKey(row.server_id, row.key_id, row.wrapped) for row in rows]
+
+
+def locked_by(tx: Transaction) -> dict[str, int]:
+    """How many passwords each key locks, that of the installation's own repository included."""
+    every = union_all(select(save_key.c.key_id), select(recovery.c.key_id)).subquery()
+    rows = tx.execute(select(every.c.key_id, func.count()).group_by(every.c.key_id))
+    return {key_id: count for key_id, count in rows}
 
 
 def replace_wrapping(tx: Transaction, changed: SaveKey) -> None:

@@ -2,5 +2,6 @@
 
 from overworld.upkeep.b2_commands import b2
 from overworld.upkeep.recovery_commands import recover, recovery
+from overworld.upkeep.save_keys_commands import save_keys
 
-COMMANDS = (recover, recovery, b2)
+COMMANDS = (recover, recovery, save_keys, b2)
