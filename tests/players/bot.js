@@ -3,8 +3,10 @@
 // standard output its answer {ok: true, ...} or {ok: false, error}. Ends when standard input does.
 const readline = require('readline')
 const mineflayer = require('mineflayer')
+const { Digger } = require('./digger')
 
 let bot
+let digger
 
 const waitFor = (emitter, event, ms) => new Promise((resolve, reject) => {
   const timer = setTimeout(() => reject(new Error(`no ${event} within ${ms} ms`)), ms)
@@ -38,6 +40,18 @@ const requests = {
     const block = place(request)
     await bot.dig(block, true)
     return describe(bot.blockAt(block.position))
+  },
+  async look_at_all ({ places }) {
+    return { blocks: places.map(at => describe(place({ at })).block) }
+  },
+  // From now on it digs out those places one after another, then fills them with stone, and so on.
+  async work ({ places, host, port, version }) {
+    digger = new Digger(bot, { host, port, version })
+    await digger.begin(places)
+    return {}
+  },
+  async rest () {
+    return { changes: await digger.end() }
   },
   async leave () {
     const ended = waitFor(bot, 'end', 10000)

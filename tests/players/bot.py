@@ -7,6 +7,7 @@ import queue
 import shutil
 import subprocess
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -63,6 +64,19 @@ class Bot:
         """Dig that block; what is there afterwards."""
         return _block(self._ask({"do": "dig", "at": at}))
 
+    def look_at_all(self, places: Sequence[Place]) -> list[str]:
+        """Names of the blocks at those places, which are near."""
+        return list(self._ask({"do": "look_at_all", "places": places})["blocks"])
+
+    def work(self, places: Sequence[Place]) -> None:
+        """Begin to dig these places out and to fill them with stone, in turn, until ``rest``. The game prints a word
+        ``begin-NAME-N`` before the change N (from 0) and ``done-NAME-N`` after it; see digger.js."""
+        self._ask({**self._hello, "do": "work", "places": places})
+
+    def rest(self) -> list[tuple[Place, str]]:
+        """Stop that; every change that was made: where, and what is there since."""
+        return [_change(each) for each in self._ask({"do": "rest"})["changes"]]
+
     def leave(self) -> None:
         """Leave as a person does, by the menu."""
         self._ask({"do": "leave"})
@@ -91,5 +105,10 @@ class Bot:
 
 
 def _block(answer: dict[str, Any]) -> tuple[str, Place]:
+    place, block = _change(answer)
+    return block, place
+
+
+def _change(answer: dict[str, Any]) -> tuple[Place, str]:
     x, y, z = answer["at"]
-    return str(answer["block"]), (x, y, z)
+    return (x, y, z), str(answer["block"])

@@ -26,6 +26,7 @@ TOCLIENT_MEDIA_ANNOUNCE = 0x3C
 SET_PEER_ID_SEEN = -1  # not a command: no number of one is negative
 TOSERVER_INIT = 0x02
 TOSERVER_INIT2 = 0x11
+TOSERVER_PLAYERPOS = 0x23
 TOSERVER_CHAT_MESSAGE = 0x32
 TOSERVER_CLIENT_READY = 0x43
 TOSERVER_FIRST_SRP = 0x50
@@ -80,6 +81,13 @@ class LuantiBot:
         """Say something in the chat."""
         encoded = text.encode("utf-16-be")
         self._send(0, struct.pack(">HH", TOSERVER_CHAT_MESSAGE, len(encoded) // 2) + encoded)
+
+    def look_around(self) -> None:
+        """Want to see 64 nodes far, so that the server makes the land around the player. Said with a place, which the
+        server corrects."""
+        place, speed, pitch, yaw, keys, view, range_in_blocks = (0, 10_000, 0), (0, 0, 0), 0, 0, 0, 80, 4
+        words = struct.pack(">H8iIBB", TOSERVER_PLAYERPOS, *place, *speed, pitch, yaw, keys, view, range_in_blocks)
+        self._send(0, words, is_reliable=False)
 
     def leave(self) -> None:
         """Leave as a person does, by the menu."""

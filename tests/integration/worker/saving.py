@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,10 @@ def quick_check(database: Path, scratch: Path) -> str:
     """What SQLite says of a copy of the database and all that belongs to it."""
     for path in database.parent.glob(f"{database.name}*"):
         shutil.copy(path, scratch / path.name)
-    connection = sqlite3.connect(scratch / database.name)
-    try:
-        return str(connection.execute("PRAGMA quick_check").fetchone()[0])
-    finally:
-        connection.close()
+    return str(rows_of(scratch / database.name, "PRAGMA quick_check")[0][0])
+
+
+def rows_of(database: Path, question: str) -> list[tuple[Any, ...]]:
+    """What a database answers, which is not made if it is not there: then sqlite3.OperationalError."""
+    with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True)) as connection:
+        return connection.execute(question).fetchall()
