@@ -28,7 +28,7 @@ class S3:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> S3:
-        self.bucket.mkdir(parents=True)
+        self.bucket.mkdir(parents=True, exist_ok=True)
         self.start()
         return self
 
@@ -42,15 +42,21 @@ class S3:
 
     def location(self, *, secret: str = SECRET, bucket: str = BUCKET) -> StoreLocation:
         """The way to it."""
-        url = f"s3:http://127.0.0.1:{self.port}/{bucket}/worlds"
-        return parse_location(url, key_id=KEY_ID, secret=secret)
+        return parse_location(self._url(bucket), key_id=KEY_ID, secret=secret)
 
-    def start(self) -> None:
-        """It answers."""
+    def settings(self) -> dict[str, str]:
+        """The same as settings of an Overworld that saves there."""
+        return {"save_store": self._url(BUCKET), "save_store_key_id": KEY_ID, "save_store_key": SECRET}
+
+    def _url(self, bucket: str) -> str:
+        return f"s3:http://127.0.0.1:{self.port}/{bucket}/worlds"
+
+    def start(self, *, secret: str = SECRET) -> None:
+        """It answers whoever knows that secret."""
         log = self.folder.with_suffix(".log").open("ab")
         self._process = subprocess.Popen(
             [
-                RCLONE, "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{KEY_ID},{SECRET}",
+                RCLONE, "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{KEY_ID},{secret}",
                 "--config", "/dev/null", str(self.folder),
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,

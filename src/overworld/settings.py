@@ -129,6 +129,11 @@ class Settings(BaseSettings):
     save_deadline: Duration = Field(
         default=timedelta(hours=2), ge=timedelta(seconds=10), description="How long one save or restore may take."
     )
+    save_store_patience: Duration = Field(
+        default=timedelta(minutes=2),
+        ge=timedelta(seconds=1),
+        description="How long the save store may fail before a job is put off and its owner told.",
+    )
     check_every: Duration = Field(
         default=timedelta(days=7), ge=timedelta(minutes=1), description="How often a server's saves are looked through."
     )

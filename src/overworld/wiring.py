@@ -253,13 +253,15 @@ def open_save_store(settings: Settings) -> tuple[InstallationStore, SaveStoreRef
     from overworld.saves.cache import trim_cache
     from overworld.saves.installation import InstallationStore
     from overworld.saves.program import find_restic
+    from overworld.saves.restic import ResticOptions
 
     cache = settings.data_folder / "save-cache"
+    options = ResticOptions(patience=settings.save_store_patience)
     trim_cache(cache, SAVE_CACHE_BYTES)
     try:
-        return InstallationStore(find_restic(settings.restic), cache), None
+        return InstallationStore(find_restic(settings.restic), cache, options), None
     except SaveStoreRefused as error:
-        return InstallationStore(Path("restic"), cache), error
+        return InstallationStore(Path("restic"), cache, options), error
 
 
 def open_repositories(settings: Settings, database: Database) -> Repositories:

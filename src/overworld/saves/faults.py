@@ -62,7 +62,8 @@ _REFUSALS = (
 )
 _FULL = re.compile(r"no space left on device|disk quota exceeded|file too large", re.I)
 _DAMAGED = re.compile(
-    r"ciphertext verification failed|invalid data returned|not found in repository|is damaged|could be damaged"
+    r"ciphertext verification failed|decrypting blob <|file is too short|invalid data returned|not found in repository"
+    r"|is damaged|could be damaged"
     r"|repository contains errors|unable to load index|pack \w+ (does not exist|contains)|Fatal: config cannot be"
     r"|(data|index|keys?)/\w+>.*(no such file|key does not exist)|ReadFull.*no such file",
     re.I,

@@ -119,6 +119,12 @@ def open_jobs(tx: Transaction, server_id: str) -> list[Operation]:
     return [read_operation(row) for row in rows]
 
 
+def saves_in_use(tx: Transaction) -> set[str]:
+    """The saves that open jobs restore, clone or prove, whichever server they are for."""
+    save_id = operation.c.arguments["save_id"].astext
+    return set(tx.execute(select(save_id).where(IS_OPEN, save_id.is_not(None))).scalars())
+
+
 def lost_jobs(tx: Transaction, now: datetime, *, older_than: timedelta) -> list[str]:
     """Open jobs that nobody works on and nobody is told of, oldest first; at most 1,000. Those younger than
     ``older_than`` may be in the hands of somebody who has only just been told."""

@@ -138,11 +138,16 @@ class Runner:
         log.warning(
             "a job is tried again", kind=job.operation.kind, attempt=attempts, error=error.detail, in_seconds=pause
         )
-        job.say(job.progress.done, job.progress.of, f"{error.detail} Attempt {attempts + 1} follows in {pause:.0f} s.")
+        says = f"{error.detail} Attempt {attempts + 1} follows in {pause:.0f} s."
+        job.say(job.progress.done, job.progress.of, says)
 
         def put_off(tx: Transaction) -> None:
+            now = datetime.now(UTC)
             jobs.write_progress(tx, job.operation.id, job.progress)
-            jobs.enqueue(tx, job.operation.id, at=datetime.now(UTC) + timedelta(seconds=pause))
+            jobs.enqueue(tx, job.operation.id, at=now + timedelta(seconds=pause))
+            if attempts == 1 and isinstance(error, SaveStoreUnavailable):  # somebody may have to mend it
+                event = NewEvent(job.server_id, "StoreUnavailable", says, Level.WARNING)
+                events.insert_events(tx, [event], now)
 
         await self._write_or_leave(job, put_off)
 

@@ -19,7 +19,7 @@ from overworld.domain.saves import Quiet, Save, SaveReason, SaveState
 from overworld.domain.servers import Server
 from overworld.saves.base import Progress, Repository, SaveResult
 from overworld.saves.retention import Kept, prune_is_due, saves_to_forget
-from overworld.store import events, save_keys, save_policies, saves
+from overworld.store import events, jobs, save_keys, save_policies, saves
 from overworld.store import servers as server_rows
 from overworld.store.database import Transaction
 from overworld.time_zones import find_zone
@@ -132,7 +132,7 @@ class Taking:
             if abandoned:
                 await self._forget_unknown(job, repository)
             excludes = game.world.exclude if game is not None else ()
-            subject = _Subject(world, repository, excludes, save.id, besides)
+            subject = _Subject(world, repository, excludes, save.id, besides=besides)
             taken = await self._take(job, subject, game.saving if game is not None else Saving())
         except BaseException as error:
             says = error.detail if isinstance(error, OverworldError) else "It was interrupted."
@@ -187,13 +187,15 @@ class Taking:
                 why_not = why_not or f"The database {path} could not be copied whole: {says}"
             quiet = Quiet.UNQUIETED if why_not else Quiet.QUIETED
             held = replace(subject, quiet=quiet)
-            result = await self._send(job, held, "The game holds still.", staged=staged, parent=warm)
+            parent = None if warm is None else warm.snapshot_id
+            result = await self._send(job, held, "The game holds still.", staged=staged, parent=parent)
         if warm is not None:
-            await self._tools.store.forget(subject.repository, [warm], holds_lease=True)
+            await self._tools.store.forget(subject.repository, [warm.snapshot_id], holds_lease=True)
+            result = replace(result, bytes_new=result.bytes_new + warm.bytes_new)
         return _Taken(result, quiet, why_not, silence.off_seconds)
 
-    async def _warm_up(self, job: Job, subject: _Subject, saving: Saving) -> str | None:
-        """Send most of it while the game still writes, where it would otherwise be held long; the snapshot's id."""
+    async def _warm_up(self, job: Job, subject: _Subject, saving: Saving) -> SaveResult | None:
+        """Send most of it while the game still writes, where it would otherwise be held long; what that was."""
 
         def read(tx: Transaction) -> Save | None:
             return saves.last_kept(tx, subject.world.server_id)
@@ -203,8 +205,7 @@ class Taking:
         if not saving.before or is_quick:
             return None
         warm = replace(subject, tag=WARM_TAG)
-        result = await self._send(job, warm, "Most of it, while the game goes on.")
-        return result.snapshot_id
+        return await self._send(job, warm, "Most of it, while the game goes on.")
 
     async def _send(
         self,
@@ -286,17 +287,20 @@ class Taking:
         await job.write(lambda tx: save_keys.forget_waste(tx, job.server_id))
 
     async def let_go(self, job: Job, repository: Repository, server: Server) -> int:
-        """Forget what the server's policy does not keep; how many saves."""
+        """Forget what the server's policy does not keep; how many saves. One that is just being restored or proven
+        stays until after the next save: a restore begins with a save, after which its own would often be one too many.
+        """
 
         def choose(tx: Transaction) -> dict[str, str]:
             kept = {save.id: save for save in saves.kept_saves(tx, server.id)}
+            in_use = jobs.saves_in_use(tx)
             policy, _ = save_policies.find_policy(tx, server.id)
             going = saves_to_forget(
                 [Kept(save.id, save.created_at, save.bytes_new or 0, save.pinned) for save in kept.values()],
                 keep_of(policy, self._terms.keep),
                 find_zone(policy.time_zone or self._terms.time_zone),
             )
-            return {save_id: kept[save_id].snapshot_id or "" for save_id in going}
+            return {save_id: kept[save_id].snapshot_id or "" for save_id in going if save_id not in in_use}
 
         return await self.forget(job, repository, await job.write(choose))
 

@@ -21,7 +21,6 @@ from overworld.saves.restic import Restic, ResticOptions
 from s3 import S3
 
 PASSWORD = "not a secret"
-SmallDisk = Callable[[str], AbstractContextManager[Path]]
 
 
 @pytest.fixture(scope="session")
@@ -92,27 +91,6 @@ def world(tmp_path: Path) -> Path:
     (root / "logs" / "latest.log").write_text("a line\n")
     (root / "empty").mkdir()
     return root
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> SmallDisk:
-    """``with small_disk("4m") as folder:`` a file system of that size."""
-
-    @contextmanager
-    def mount(size: str) -> Iterator[Path]:
-        folder = tmp_path / f"disk-{size}"
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-        mounted = subprocess.run(command, check=False, capture_output=True)
-        if mounted.returncode != 0:
-            assert not os.environ.get("CI"), mounted.stderr
-            pytest.skip("NOT RUN: mounting a small disk needs root, and a machine that lets it (CI requires it)")
-        try:
-            yield folder
-        finally:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-    return mount
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from disks import small_disk
 from overworld.domain.errors import (
     DiskFull,
     NoSuchSave,
@@ -32,8 +33,6 @@ from overworld.saves.restic import Restic
 from s3 import S3
 from trees import read_tree
 from waiting import eventually
-
-from .conftest import SmallDisk
 
 Restics = Callable[[], list[psutil.Process]]
 
@@ -149,11 +148,9 @@ async def test_a_wrong_password_is_refused(store: Restic, local: Repository) -> 
     assert "another" not in repr(caught.value.args).replace("another installation", "")
 
 
-async def test_a_full_store_keeps_what_it_had(
-    store: Restic, template: Path, small_disk: SmallDisk, world: Path
-) -> None:
+async def test_a_full_store_keeps_what_it_had(store: Restic, template: Path, world: Path, tmp_path: Path) -> None:
     """A save that does not fit fails with a sentence; the save before is whole, and retention works."""
-    with small_disk("9m") as disk:
+    with small_disk(tmp_path / "disk", "9m") as disk:
         shutil.copytree(template, disk / "server")
         repository = Repository(str(disk / "server"), "not a secret")
         first = await store.save(repository, world)
@@ -167,12 +164,10 @@ async def test_a_full_store_keeps_what_it_had(
         await store.check(repository)
 
 
-async def test_a_full_disk_stops_a_restore(
-    store: Restic, local: Repository, world: Path, small_disk: SmallDisk
-) -> None:
+async def test_a_full_disk_stops_a_restore(store: Restic, local: Repository, world: Path, tmp_path: Path) -> None:
     """It says which disk; the save is as it was."""
     save = await store.save(local, world)
-    with small_disk("1m") as disk, pytest.raises(DiskFull, match="make room on it"):
+    with small_disk(tmp_path / "disk", "1m") as disk, pytest.raises(DiskFull, match="make room on it"):
         await store.restore(local, save.snapshot_id, disk / "again")
     await store.check(local, subset=(1, 1))
 

@@ -6,13 +6,14 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from disks import small_disk
 from installation import Installation, folder_for_everybody, json_of
 from overworld.domain.errors import SaveStoreRefused
 from overworld.saves.program import find_restic
@@ -41,8 +42,9 @@ needs_players = pytest.mark.skipif(not bot.INSTALLED, reason="npm ci in tests/pl
 
 
 @contextmanager
-def saving_installation(**settings: str) -> Iterator[Installation]:
-    """An Overworld whose schedules do nothing by themselves, with the scripted games and flying-squid."""
+def saving_installation(*, disk: str | None = None, **settings: str) -> Iterator[Installation]:
+    """An Overworld whose schedules do nothing by themselves, with the scripted games and flying-squid. With ``disk``
+    (``40m``) its worlds are on a disk of that size."""
     given = {
         "catalogue_folders": str(CATALOGUE),
         "programs_folder": str(bot.FOLDER),
@@ -51,8 +53,11 @@ def saving_installation(**settings: str) -> Iterator[Installation]:
         "drills": "false",
         **settings,
     }
-    with folder_for_everybody() as folder, Installation(folder / "data", **given) as it:
-        yield it
+    with ExitStack() as stack:
+        folder = stack.enter_context(folder_for_everybody())
+        if disk is not None:
+            stack.enter_context(small_disk(folder / "data" / "servers", disk))
+        yield stack.enter_context(Installation(folder / "data", **given))
 
 
 def create(api: httpx.Client, game: str, **more: object) -> str:

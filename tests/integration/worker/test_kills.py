@@ -14,8 +14,9 @@ import httpx
 import psutil
 import pytest
 
-from installation import Installation, json_of
+from installation import Installation, folder_for_everybody, json_of
 from integration.worker.saving import needs_restic, saving_installation, worlds
+from s3 import S3
 from waiting import wait_until
 
 pytestmark = needs_restic
@@ -28,8 +29,9 @@ KEEP_LAST = 3
 class Owner:
     """Asks until there is an answer, and starts Overworld again where it was killed, as a service manager does."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, s3: S3) -> None:
         self.installation = installation
+        self.s3 = s3
 
     def ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """One request, repeated under one key until there is an answer that is not a passing fault."""
@@ -61,9 +63,13 @@ class Owner:
 
 @pytest.fixture
 def owner() -> Iterator[Owner]:
-    """The owner of an Overworld with nothing in it."""
-    with saving_installation(undo="600") as installation:
-        yield Owner(installation)
+    """The owner of an Overworld with nothing in it, whose saves go to a bucket."""
+    with (
+        folder_for_everybody() as folder,
+        S3(folder / "s3") as s3,
+        saving_installation(undo="600", **s3.settings()) as installation,
+    ):
+        yield Owner(installation, s3)
 
 
 def restics(installation: Installation) -> list[psutil.Process]:
@@ -133,7 +139,12 @@ def test_kills_at_any_moment(owner: Owner) -> None:
         for server_id in servers:
             do_something(owner, chance, server_id)
         time.sleep(chance.uniform(0, 1.5))  # the random moment itself
-        what = chance.choice(["restic", "restic", "restic", "restic", "restic", "up", "up", "game", "game", "database"])
+        what = chance.choice([*["restic"] * 5, *["up"] * 2, *["game"] * 2, "database", "store"])
+        if what == "store":
+            print(f"kill {number}: the store, which comes back at once")
+            owner.s3.stop()
+            owner.s3.start()
+            continue
         for process in victims(owner.installation, what)[:1]:
             print(f"kill {number}: {what}")
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,14 +170,15 @@ def test_a_save_is_looked_through_and_taken_away(installation: Installation, api
     until_state(api, server_id, "running")
     folder = worlds(installation, server_id)[1] / "a folder"
     folder.mkdir()
-    (folder / "fïle").write_bytes(b"x" * 300_000)
+    content = os.urandom(300_000)
+    (folder / "fïle").write_bytes(content)
     taken = save(api, server_id)
+    assert taken["bytes_new"] > 300_000, "what is sent before the game holds still counts"
     found = json_of(api.get(f"/saves/{taken['id']}/files"))["items"]
     assert {"a folder", "page-0"} <= {each["name"] for each in found}
     (file,) = json_of(api.get(f"/saves/{taken['id']}/files", params={"path": "a folder"}))["items"]
     assert (file["path"], file["size_bytes"], file["type"]) == ("a folder/fïle", 300_000, "file")
-    content = api.get(f"/saves/{taken['id']}/content", params={"path": file["path"]})
-    assert content.content == b"x" * 300_000
+    assert api.get(f"/saves/{taken['id']}/content", params={"path": file["path"]}).content == content
     archive = api.get(f"/saves/{taken['id']}/content", params={"path": "a folder", "archive": "zip"})
     with zipfile.ZipFile(io.BytesIO(archive.content)) as opened:
         assert any(name.endswith("fïle") for name in opened.namelist())

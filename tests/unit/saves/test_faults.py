@@ -33,6 +33,8 @@ CASES = [
     (1, "Fatal: failed to find snapshot: failed to load snapshot 49: The specified key does not exist.", NoSuchSave),
     (1, "LoadRaw(<index/b11a8aa910>): invalid data returned", RepositoryDamaged),
     (1, "/hard: decrypting blob <data/a3b52794> from 93ba failed: ciphertext verification failed", RepositoryDamaged),
+    (1, "/large: decrypting blob <data/2361e5cc> from 5955d81c failed: nonce is invalid", RepositoryDamaged),
+    (1, "/large: ReadFull(<data/0827f1cde0>): file is too short", RepositoryDamaged),
     (1, "/: id 0dcef45f not found in repository", RepositoryDamaged),
     (1, "/hard: ReadFull(<data/93ba327719>): open /s/data/93/93ba: no such file or directory", RepositoryDamaged),
     (1, "Load(<data/93ba327719>, 44, 19) failed: The specified key does not exist.", RepositoryDamaged),
