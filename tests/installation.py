@@ -132,7 +132,7 @@ class Installation:
                     continue
                 if any(mark in part for part in process.cmdline()) or process.cwd().startswith(mark):
                     found[process.pid] = process
-            except psutil.Error:
+            except (psutil.Error, OSError):  # OSError: a working folder of somebody else's with too long a name
                 continue
         if self.up is not None and self.up.poll() is None:
             with_up = psutil.Process(self.up.pid)
@@ -189,7 +189,7 @@ def _command(process: psutil.Process) -> str:
 def _working_folder(process: psutil.Process) -> str:
     try:
         return process.cwd()
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return ""
 
 
