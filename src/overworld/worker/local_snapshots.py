@@ -104,11 +104,10 @@ class LocalSnapshots(Snapshots):
         progress: OnProgress,
         deadline: timedelta,
     ) -> None:
-        if await self.exists(world):
-            return
-        folder = await in_thread(self._generations.make, world.server_id, world.generation)
-        await self._store.restore(repository, snapshot_id, folder, progress=progress, deadline=deadline)
-        await in_thread(settle_staged, folder)
+        if not await self.exists(world):
+            folder = await in_thread(self._generations.make, world.server_id, world.generation)
+            await self._store.restore(repository, snapshot_id, folder, progress=progress, deadline=deadline)
+            await in_thread(settle_staged, folder)
         await in_thread(self._generations.hand_over, world.server_id, world.generation, world.number)
 
     async def restore_paths(
@@ -122,15 +121,16 @@ class LocalSnapshots(Snapshots):
         progress: OnProgress,
         deadline: timedelta,
     ) -> None:
-        if await self.exists(world):
-            return
-        include = await self._find_in_save(repository, snapshot_id, paths)
-        folder = await in_thread(self._generations.make, world.server_id, world.generation)
-        part = folder.parent / "part"
-        await self._store.restore(repository, snapshot_id, part, include=include, progress=progress, deadline=deadline)
-        await in_thread(settle_staged, part)
-        await in_thread(self._generations.copy, world.server_id, base_generation, folder)
-        await in_thread(put_in_place, part, folder, paths)
+        if not await self.exists(world):
+            include = await self._find_in_save(repository, snapshot_id, paths)
+            folder = await in_thread(self._generations.make, world.server_id, world.generation)
+            part = folder.parent / "part"
+            await self._store.restore(
+                repository, snapshot_id, part, include=include, progress=progress, deadline=deadline
+            )
+            await in_thread(settle_staged, part)
+            await in_thread(self._generations.copy, world.server_id, base_generation, folder)
+            await in_thread(put_in_place, part, folder, paths)
         await in_thread(self._generations.hand_over, world.server_id, world.generation, world.number)
 
     async def exists(self, world: World) -> bool:

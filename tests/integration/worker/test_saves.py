@@ -145,6 +145,7 @@ def test_single_files_are_restored_into_the_world_as_it_is(installation: Install
     found = worlds(installation, server_id)[2]
     assert (found / "mine" / "text").read_text() == "before"
     assert (found / "other" / "text").read_text() == "after"
+    assert not list(found.parent.glob(".making-*"))
     refused = api.post(f"/servers/{server_id}/restore", json={"save_id": taken["id"], "paths": ["../other"]})
     assert refused.status_code == 422
 

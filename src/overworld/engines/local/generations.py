@@ -67,22 +67,21 @@ class Generations:
                  str(self.path(server_id, source)), str(target))  # fmt: skip
 
     def hand_over(self, server_id: ServerId, generation: int, number: int) -> None:
-        """What ``make`` began is that generation, everything in it given to the server's user. All or nothing; safe
-        to repeat."""
+        """What ``make`` began is that generation, everything in it given to the server's user, and nothing else is left
+        of its making. All or nothing; safe to repeat."""
         room, path = self._folders.making(server_id, generation), self.path(server_id, generation)
         with engine_errors(f"handing over world {generation} of server {server_id}"):
-            if not room.exists() and path.is_dir():
-                return
-            user = self._users.of(number)
-            world = room / "world"
-            if user is not None:
-                # By a program, for Python's own walk ends at a depth that a game can dig to. Links themselves are
-                # given, never what they point to, and what would run as somebody else loses that right.
-                _run("chown", "--recursive", "--no-dereference", "--", f"{user.uid}:{user.gid}", str(world))
-            world.chmod(0o700)
-            sync(world)
-            world.rename(path)
-            room.rmdir()
+            if not path.is_dir():
+                user = self._users.of(number)
+                world = room / "world"
+                if user is not None:
+                    # By a program, for Python's own walk ends at a depth that a game can dig to. Links themselves are
+                    # given, never what they point to, and what would run as somebody else loses that right.
+                    _run("chown", "--recursive", "--no-dereference", "--", f"{user.uid}:{user.gid}", str(world))
+                world.chmod(0o700)
+                sync(world)
+                world.rename(path)
+            remove_tree(room)
 
     def remove(self, server_id: ServerId, generation: int) -> None:
         """Remove that generation, whole or begun; fine if it is gone already. The caller has made sure that nothing
