@@ -11,11 +11,6 @@ from pathlib import Path
 _REPOSITORY = re.compile(r"[0-9a-f]{64}")
 
 
-def size_of_cache(folder: Path) -> int:
-    """Bytes that the cache takes. Blocking; files that go meanwhile count as 0."""
-    return sum(size for _, size, _ in _parts(folder))
-
-
 def trim_cache(folder: Path, limit_bytes: int) -> int:
     """The cache takes at most ``limit_bytes``: the repositories that were used longest ago are removed from it.
     Bytes removed. Blocking; safe while restic runs, which at worst asks the store again. Safe to call twice."""

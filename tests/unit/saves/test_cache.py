@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from overworld.saves.cache import size_of_cache, trim_cache
+from overworld.saves.cache import trim_cache
 
 
 def fill(folder: Path, name: str, age: int) -> Path:
@@ -21,10 +21,10 @@ def test_the_longest_unused_go_first(tmp_path: Path) -> None:
     """Until the rest fits; what is no repository's part is left alone."""
     oldest, newest, middle = fill(tmp_path, "a", 1), fill(tmp_path, "b", 3), fill(tmp_path, "c", 2)
     (tmp_path / "temporary").mkdir()
-    size = size_of_cache(tmp_path)
-    assert size >= 300_000
-    assert trim_cache(tmp_path, size) == 0
-    trim_cache(tmp_path, size - 1)
+    part = trim_cache(tmp_path, 250_000)
+    assert part >= 100_000
+    assert (oldest.exists(), middle.exists(), newest.exists()) == (False, True, True)
+    assert trim_cache(tmp_path, 2 * part) == 0
     assert (oldest.exists(), middle.exists(), newest.exists()) == (False, True, True)
     trim_cache(tmp_path, 0)
     assert [path.name for path in tmp_path.iterdir()] == ["temporary"]
@@ -33,5 +33,4 @@ def test_the_longest_unused_go_first(tmp_path: Path) -> None:
 
 def test_no_cache_is_an_empty_one(tmp_path: Path) -> None:
     """Before the first save."""
-    assert size_of_cache(tmp_path / "none") == 0
     assert trim_cache(tmp_path / "none", 0) == 0
