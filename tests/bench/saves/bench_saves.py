@@ -136,12 +136,12 @@ def rclone(*words: str, s3: S3, stdin: subprocess.Popen[bytes] | None = None) ->
     subprocess.run(command, env=environment, stdin=stdin.stdout if stdin else subprocess.DEVNULL, check=True)
 
 
-def make_world(world: Path, chance: random.Random) -> None:
+def make_world(world: Path, chance: random.Random, *, regions: int = REGIONS) -> None:
     """Region files whose chunks are compressed and padded to sectors, as Minecraft writes them; jars; player files."""
     (world / "region").mkdir(parents=True)
     (world / "playerdata").mkdir()
     (world / "mods").mkdir()
-    for number in range(REGIONS):
+    for number in range(regions):
         with (world / "region" / f"r.{number % 14}.{number // 14}.mca").open("wb") as file:
             sectors = 0
             while sectors < REGION_SECTORS:
@@ -156,10 +156,10 @@ def make_world(world: Path, chance: random.Random) -> None:
 
 
 def change_world(world: Path, chance: random.Random) -> int:
-    """Bytes that were changed: single sectors, scattered over a tenth of the region files."""
+    """Bytes that were changed: single sectors, scattered over a tenth of the region files of the smaller world."""
     files = sorted((world / "region").iterdir())
     changed = 0
-    for path in chance.sample(files, len(files) // 10):
+    for path in chance.sample(files, REGIONS // 10):
         sectors = path.stat().st_size // SECTOR
         with path.open("r+b") as file:
             for sector in chance.sample(range(sectors), int(sectors * CHANGED_PART)):
