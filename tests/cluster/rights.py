@@ -14,7 +14,7 @@ from cluster.harness.cluster import Cluster
 from cluster.harness.helm import Helm, Manifest
 from cluster.harness.provisioner import DISK
 
-CONTROLLER, MONITOR, WEB = "controller", "monitor", "web"
+CONTROLLER, MONITOR, WEB, WORKER = "controller", "monitor", "web", "worker"
 ALL = "all"
 """The three at once: for who applies, measures and speaks in one process, as `overworld up` and most tests do."""
 

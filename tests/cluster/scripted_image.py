@@ -11,10 +11,12 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from overworld.engines import keeper
+from overworld.engines import agent, keeper
+from overworld.engines.kube import steward, steward_pods
 
 REGISTRY = "registry.test"
 NAME = "scripted"
+STEWARD = "scripted-steward"
 TAG = "1"
 CATALOGUE = Path(__file__).parents[1] / "games" / "catalogue"
 """Every game there runs from this image, under its own name."""
@@ -35,6 +37,8 @@ def write_scripted_image(archive: Path, name: str = NAME) -> Path:
             layer.add(file.resolve(), file.relative_to("/"))
         layer.add(library, library.relative_to("/"), filter=_without_tests)
         layer.add(keeper.__file__, KEEPER.lstrip("/"))
+        layer.add(agent.__file__, steward_pods.AGENT.lstrip("/"))
+        layer.add(steward.__file__, steward_pods.PROGRAM.lstrip("/"))
     content = buffer.getvalue()
     digest = hashlib.sha256(content).hexdigest()
     config = json.dumps(
@@ -47,7 +51,7 @@ def write_scripted_image(archive: Path, name: str = NAME) -> Path:
     ).encode()
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"
     slugs = sorted(path.stem for path in CATALOGUE.glob("*.toml"))
-    tags = [f"{REGISTRY}/{slug}:{TAG}" for slug in (name, *slugs)]
+    tags = [f"{REGISTRY}/{slug}:{TAG}" for slug in (name, STEWARD, *slugs)]
     manifest = [{"Config": config_name, "RepoTags": tags, "Layers": [f"{digest}.tar"]}]
     with tarfile.open(archive, "w") as tar:
         for path, data in (

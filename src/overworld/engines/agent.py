@@ -147,10 +147,10 @@ class Wire:
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 
-    def request(self) -> dict[str, Any]:
+    def request(self, most: int = REQUEST_BYTES) -> dict[str, Any]:
         """The request. Raises Refusal."""
         try:
-            request = json.loads(self._line(REQUEST_BYTES))
+            request = json.loads(self._line(most))
         except ValueError:
             raise Refusal("bad-request", "The request is not JSON.") from None
         if not isinstance(request, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 from overworld.domain.errors import (
@@ -70,9 +70,12 @@ async def render_body(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield b"+0\n"
 
 
-async def read_answer(source: Source) -> AsyncIterator[dict[str, Any] | bytes | Done]:
-    """What an agent says, item by item and piece by piece, ``Done`` last. Raises what its error stands for, and
-    EngineUnavailable for an answer that ends before its end. The agent may have been taken over: nothing larger than
+async def read_answer(
+    source: Source, explain: Callable[[Mapping[str, Any]], OverworldError] | None = None
+) -> AsyncIterator[dict[str, Any] | bytes | Done]:
+    """What an agent says, item by item and piece by piece, ``Done`` last. Raises what its error stands for (to
+    ``explain``, where the program is another that speaks so), and EngineUnavailable for an answer that ends before its
+    end. The agent may have been taken over: nothing larger than
     one line and one piece is ever kept."""
     while True:
         try:
@@ -95,7 +98,7 @@ async def read_answer(source: Source) -> AsyncIterator[dict[str, Any] | bytes | 
             yield Done(content)
             return
         else:
-            raise _error(content)
+            raise (explain or _error)(content)
 
 
 def _error(content: Mapping[str, Any]) -> OverworldError:

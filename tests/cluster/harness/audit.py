@@ -55,5 +55,5 @@ def _read(event: dict[str, Any]) -> Iterator[Asked]:
     yield Asked(account, group, resource, verb)
     code = event.get("responseStatus", {}).get("code")
     # The API server asks for "create" too, and does not tell: for an apply that creates, and for a websocket.
-    if (verb, code) == ("patch", 201) or (verb, resource) == ("get", "pods/attach"):
+    if (verb, code) == ("patch", 201) or (verb, resource) in {("get", "pods/attach"), ("get", "pods/exec")}:
         yield Asked(account, group, resource, "create")

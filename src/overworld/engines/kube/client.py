@@ -4,7 +4,7 @@ has its own (priority and fairness), and a client's default of a few a second ma
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,6 +20,8 @@ from overworld.engines.kube.signing import Credential, tls_context
 TIMEOUT_SECONDS = 10.0
 MOST_CONNECTIONS = 40
 """Requests at once, watches included. More make no API server faster, only each answer later; the others wait here."""
+
+CLOSE_SECONDS = 2.0
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -95,6 +97,41 @@ class KubeClient:
                 yield _lines(response.content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _no_answer(error) from error
+
+    @asynccontextmanager
+    async def connect(
+        self, path: str, params: Sequence[tuple[str, str]], protocol: str
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A websocket for the length of the block. Whoever reads from it bounds the time. Raises ``Missing`` and
+        EngineRefused as the other methods do, EngineUnavailable for any other refusal."""
+        signed = await self._credential.headers()
+        while True:
+            try:
+                socket = await self._open_session().ws_connect(
+                    self._server + path,
+                    params=params,
+                    headers=signed,
+                    protocols=(protocol,),
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
+                    max_msg_size=0,
+                )
+                break
+            except aiohttp.WSServerHandshakeError as error:
+                renewed = await self._credential.renewed(signed) if error.status == 401 else None
+                if renewed is not None:
+                    signed = renewed
+                    continue
+                if error.status == 404:
+                    raise Missing(f"{path} is not there") from error
+                if error.status == 403:
+                    raise EngineRefused(
+                        "NotAllowed", f"Overworld's service account lacks the right to {path}"
+                    ) from error
+                raise EngineUnavailable(f"The Kubernetes API answered {error.status} to {path}.") from error
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise _no_answer(error) from error
+        async with socket:
+            yield socket
 
     async def _send(
         self,

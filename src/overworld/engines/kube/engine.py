@@ -19,6 +19,7 @@ from overworld.domain.servers import ServerId
 from overworld.engines.base import Engine, Wake
 from overworld.engines.kube.client import KubeClient, Missing
 from overworld.engines.kube.evacuation import KubeNodes
+from overworld.engines.kube.giving_way import GivingWay
 from overworld.engines.kube.host_ports import NodeHosts, see_host
 from overworld.engines.kube.launches import LAYOUT
 from overworld.engines.kube.models import Deployment, Service
@@ -29,6 +30,7 @@ from overworld.engines.kube.paths import Paths
 from overworld.engines.kube.recorder import ExitRecorder
 from overworld.engines.kube.roster import ask_roster
 from overworld.engines.kube.state import ClusterState
+from overworld.engines.kube.stewards import Stewards
 from overworld.engines.kube.usage import NodeUsage
 from overworld.engines.kube.watch import WatchTimes
 from overworld.engines.kube.worlds import Worlds
@@ -69,6 +71,11 @@ class KubeEngine(Engine):
         self._hosts = NodeHosts()
         self._recorder = None if observe_only else ExitRecorder(self._client, self._paths, self._state)
         self._worlds = Worlds(self._client, self._paths, self._state, options, self._until_gone)
+        self._giving_way = (
+            None if observe_only else GivingWay(self._client, self._paths, self._state, self._remove_unwanted)
+        )
+        self.stewards = Stewards(self._client, self._paths, self._state, options, lambda: self._changed)
+        """The way to its worlds, for whoever may take it."""
         self._usage = NodeUsage(self._client, options.namespace, options.kubelet_port)
         self._locks: WeakValueDictionary[ServerId, asyncio.Lock] = WeakValueDictionary()
         self._changed = asyncio.Event()
@@ -77,9 +84,9 @@ class KubeEngine(Engine):
     async def start(self, wake: Wake) -> None:
         self._news.tell(wake)
         await self._state.start(self._times)
-        if self._recorder is not None:
+        if self._recorder is not None:  # not one that only looks
             for server_id in self._state.server_ids():
-                self._recorder.look(server_id)
+                self._look(server_id)
         if self._nodes is not None:
             await self._nodes.start(self._times)
 
@@ -90,6 +97,8 @@ class KubeEngine(Engine):
         await self._state.close()
         if self._recorder is not None:
             await self._recorder.close()
+        if self._giving_way is not None:
+            await self._giving_way.close()
         await self._client.close()
 
     def layout(self, server_id: ServerId, world_generation: int) -> Layout:
@@ -202,10 +211,13 @@ class KubeEngine(Engine):
         await self._client.delete(f"{self._paths.deployments}/{server_id}", after_its_own=True)
         for collection in (self._paths.services, self._paths.secrets):
             await self._client.delete(f"{collection}/{server_id}")
+        for pod in self._state.objects(server_id).stewards:
+            await self._client.delete(f"{self._paths.pods}/{pod.metadata.name}")
 
         def is_gone() -> bool:
             objects = self._state.objects(server_id)
-            return objects.deployment is None and not objects.services and not objects.pods
+            is_run = objects.pods or objects.stewards
+            return objects.deployment is None and not objects.services and not is_run
 
         await self._until_gone(is_gone, f"what is left of server {server_id}")
 
@@ -236,12 +248,22 @@ class KubeEngine(Engine):
                 if pod is not None and pod.has_host_ports and pod.spec.node_name == name:
                     self._news.take(server_id)
 
+    async def _remove_unwanted(self, removal: Removal) -> None:
+        async with self._alone(removal.server_id):
+            await self._worlds.remove(removal)
+
+    def _look(self, server_id: ServerId) -> None:
+        if self._recorder is not None:
+            self._recorder.look(server_id)
+        if self._giving_way is not None:
+            self._giving_way.look(server_id)
+
     def _on_change(self, server_id: ServerId) -> None:
         if not server_id:
             return
         # A pod that is listed before its Deployment has nowhere to leave its end yet.
-        if self._recorder is not None and self._state.is_complete:
-            self._recorder.look(server_id)
+        if self._state.is_complete:
+            self._look(server_id)
         self._news.take(server_id)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

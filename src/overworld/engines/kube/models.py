@@ -6,7 +6,16 @@ from datetime import datetime
 
 from msgspec import Raw, Struct, field, structs
 
-from overworld.engines.kube.names import CONTAINER, SERVER, WORLD_GENERATION
+from overworld.engines.kube.names import (
+    BASE_GENERATION,
+    CONTAINER,
+    SERVER,
+    STEWARD,
+    STEWARD_OF,
+    UNFINISHED,
+    UNWANTED,
+    WORLD_GENERATION,
+)
 
 
 class Metadata(Struct, frozen=True, rename="camel"):
@@ -37,7 +46,8 @@ class Object(Struct, frozen=True, rename="camel"):
     @property
     def server_id(self) -> str:
         """Whose it is; empty if it does not say."""
-        return self.metadata.labels.get(SERVER, "")
+        labels = self.metadata.labels
+        return labels.get(SERVER) or labels.get(STEWARD_OF, "")
 
     @property
     def version(self) -> int:
@@ -111,6 +121,7 @@ class PodStatus(Struct, frozen=True, rename="camel"):
     pod_ip: str = field(default="", name="podIP")
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
 
 
 class ContainerPort(Struct, frozen=True, rename="camel"):
@@ -132,6 +143,7 @@ class PodSpec(Struct, frozen=True, rename="camel"):
 
     node_name: str = ""
     containers: tuple[PodContainer, ...] = ()
+    init_containers: tuple[PodContainer, ...] = ()
 
 
 class Pod(Object, frozen=True):
@@ -144,6 +156,29 @@ class Pod(Object, frozen=True):
     def game(self) -> ContainerStatus | None:
         """The container of the game, once the kubelet has seen it."""
         return next((status for status in self.status.container_statuses if status.name == CONTAINER), None)
+
+    @property
+    def is_steward(self) -> bool:
+        """Whether it is a steward alone, and no server's process."""
+        return STEWARD_OF in self.metadata.labels
+
+    @property
+    def worlds(self) -> frozenset[int]:
+        """The generations that it has."""
+        texts = (self.metadata.labels.get(name, "") for name in (WORLD_GENERATION, BASE_GENERATION))
+        return frozenset(int(text) for text in texts if text.isdecimal())
+
+    @property
+    def has_steward(self) -> bool:
+        """Whether there is a steward in it. Pods from before there were any have none."""
+        spec = self.spec
+        return any(one.name == STEWARD for one in (*spec.containers, *spec.init_containers))
+
+    @property
+    def steward_runs(self) -> bool:
+        """Whether programs can be run in its steward."""
+        statuses = (*self.status.container_statuses, *self.status.init_container_statuses)
+        return any(one.name == STEWARD and one.state.running is not None for one in statuses)
 
     @property
     def accepts_commands(self) -> bool:
@@ -238,6 +273,16 @@ class Claim(Object, frozen=True):
 
     spec: ClaimSpec = ClaimSpec()
     status: ClaimStatus = ClaimStatus()
+
+    @property
+    def is_world(self) -> bool:
+        """Whether it is whole, and not on its way out."""
+        return self.metadata.deletion_timestamp is None and UNFINISHED not in self.metadata.annotations
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Whether it will never be a world."""
+        return self.metadata.annotations.get(UNFINISHED) == UNWANTED
 
 
 class Ingress(Struct, frozen=True):

@@ -34,8 +34,21 @@ OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 LOST = "overworld/lost"
 """Annotation of a node that Overworld gave that taint."""
 
+STEWARD_OF = "overworld/steward-of"
+"""Label of a pod that is a steward alone: whose world it has. Not ``SERVER``, by which Services find games."""
+
+BASE_GENERATION = "overworld/base-generation"
+"""Label of such a pod: the earlier generation that it has besides, to read."""
+
+UNFINISHED = "overworld/unfinished"
+"""Annotation of the claim of a generation that is no world (yet): ``being-made``, or ``unwanted`` once it will never be
+one and is to be removed."""
+BEING_MADE, UNWANTED = "being-made", "unwanted"
+
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
 CONTAINER = "game"
+STEWARD = "steward"
+"""The container that touches a world for others; docs/decisions/0014."""
 
 LAUNCH_KEY = "launch.json"
 FILE_KEY_PREFIX = "config."
@@ -44,6 +57,16 @@ FILE_KEY_PREFIX = "config."
 def server_labels(server_id: ServerId) -> dict[str, str]:
     """The labels of everything that belongs to a server."""
     return {MANAGED_BY: MANAGER, SERVER: server_id}
+
+
+def steward_name(server_id: ServerId, world_generation: int) -> str:
+    """The pod that is a steward alone, of one generation of a world."""
+    return f"{claim_name(server_id, world_generation)}-steward"
+
+
+def scratch_name(server_id: ServerId) -> str:
+    """The pod in which a save of the server is restored for proof."""
+    return f"{server_id}-scratch-steward"
 
 
 def claim_name(server_id: ServerId, world_generation: int) -> str:

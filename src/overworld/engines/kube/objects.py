@@ -21,7 +21,7 @@ from overworld.engines.kube.launches import (
     STARTED_PORT,
     render_pod_launch,
 )
-from overworld.engines.kube.manifests import USER, Manifest, stamp
+from overworld.engines.kube.manifests import Manifest, stamp
 from overworld.engines.kube.names import (
     CONTAINER,
     EXIT_SEEN,
@@ -36,9 +36,17 @@ from overworld.engines.kube.names import (
     server_labels,
 )
 from overworld.engines.kube.options import KubeOptions, ServiceType
+from overworld.engines.kube.steward_pods import (
+    GAMES_NODES,
+    POD_SECURITY,
+    ROOM,
+    TOLERATION,
+    container_security,
+    render_sidecar,
+)
 
 TOLERATIONS = [
-    {"key": "workload", "operator": "Equal", "value": "gameserver", "effect": "NoSchedule"},
+    TOLERATION,
     # Else Kubernetes ends it after five minutes of its node's silence, which helps nobody (its volume is held all the
     # same) and throws players out if only the cluster could not see them. Lost nodes are Overworld's own matter.
     {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"},
@@ -143,17 +151,11 @@ def _pod_spec(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
         **priority,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "nodeSelector": {"workload": "gameserver"},
+        "nodeSelector": GAMES_NODES,
         "tolerations": TOLERATIONS,
         "terminationGracePeriodSeconds": ceil(launch.stop.grace.total_seconds()) + GRACE_MARGIN_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": POD_SECURITY,
+        "initContainers": [render_sidecar(options)],
         "containers": [_container(want, launch, options)],
         "volumes": _volumes(want, launch),
     }
@@ -178,11 +180,7 @@ def _container(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
             "failureThreshold": PAUSE_AT_MOST_SECONDS,
         },
         "readinessProbe": {"tcpSocket": {"port": READY_PORT}, "periodSeconds": 1, "failureThreshold": 1},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_security(),
         "volumeMounts": [
             {"name": "world", "mountPath": LAYOUT.world},
             {"name": "config", "mountPath": LAYOUT.config, "readOnly": True},
@@ -212,4 +210,5 @@ def _volumes(want: Want, launch: Launch) -> list[Manifest]:
         # Not in memory: the console's log must not count as the game's.
         {"name": "run", "emptyDir": {"sizeLimit": "64Mi"}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+        ROOM,
     ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from overworld.engines.kube.host_ports import say_forbidden
 from overworld.engines.kube.models import Claim, Deployment, Pod
+from overworld.engines.kube.names import STEWARD
 
 IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
@@ -16,19 +17,29 @@ def say_pending(deployment: Deployment | None, pod: Pod | None, claims: Iterable
     if pod is None:
         return _say_no_pod(deployment)
     game = pod.game
+    if (says := say_no_image(pod)) is not None:
+        return says
     waiting = game.state.waiting if game is not None else None
-    if waiting is not None and waiting.reason in IMAGE_REASONS:
-        return (
-            "Waiting for the game's image: it cannot be fetched. The operator should look whether it exists and "
-            f"whether the nodes may fetch it. {waiting.message}".strip()
-        )
     if waiting is not None and waiting.reason in CONFIG_REASONS:
         return f"Its container cannot be made. {waiting.message}".strip()
     if pod.spec.node_name:
         if game is None or (waiting is not None and waiting.reason in {"ContainerCreating", "PodInitializing"}):
             return "A node was found; its volume is attached and its image fetched."
         return None
-    return _say_unscheduled(pod, claims)
+    return say_unscheduled(pod, claims)
+
+
+def say_no_image(pod: Pod) -> str | None:
+    """Which image cannot be fetched; None if that is not what holds it up."""
+    for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+        waiting = status.state.waiting
+        if waiting is not None and waiting.reason in IMAGE_REASONS:
+            whose = "Overworld's" if status.name == STEWARD else "the game's"
+            return (
+                f"Waiting for {whose} image: it cannot be fetched. The operator should look whether it exists and "
+                f"whether the nodes may fetch it. {waiting.message}".strip()
+            )
+    return None
 
 
 def _say_no_pod(deployment: Deployment | None) -> str | None:
@@ -42,7 +53,8 @@ def _say_no_pod(deployment: Deployment | None) -> str | None:
     return None
 
 
-def _say_unscheduled(pod: Pod, claims: Iterable[Claim]) -> str:
+def say_unscheduled(pod: Pod, claims: Iterable[Claim]) -> str:
+    """Why no node was found for it."""
     condition = next((one for one in pod.status.conditions if one.type == "PodScheduled"), None)
     message = condition.message if condition is not None else ""
     if "persistentvolumeclaim" in message.lower() or "ReadWriteOncePod" in message:

@@ -56,7 +56,7 @@ class ExitRecorder:
 
     def _left(self, server_id: ServerId) -> list[Pod]:
         """The pods that are over and wait for us, in the order of their lives."""
-        pods = [pod for pod in self._state.pods.of(server_id).values() if pod.is_over]
+        pods = [pod for pod in self._state.pods.of(server_id).values() if pod.is_over and not pod.is_steward]
         waiting = [pod for pod in pods if EXIT_SEEN in pod.metadata.finalizers]
         return sorted(waiting, key=lambda pod: (str(pod.metadata.creation_timestamp), pod.metadata.name))
 

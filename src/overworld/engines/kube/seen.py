@@ -27,18 +27,18 @@ class ServerObjects:
     pods: Collection[Pod]
     claims: Collection[Claim]
     services: Collection[Service]
+    stewards: Collection[Pod] = ()
+    """Those without a game."""
 
     @property
     def exists(self) -> bool:
         """Whether there is anything."""
-        return bool(self.deployment or self.pods or self.claims or self.services)
+        return bool(self.deployment or self.pods or self.claims or self.services or self.stewards)
 
     @property
     def worlds(self) -> frozenset[int]:
-        """The generations that there are and that are not being removed."""
-        return frozenset(
-            claim.metadata.world_generation for claim in self.claims if claim.metadata.deletion_timestamp is None
-        )
+        """The generations that there are, whole and not being removed."""
+        return frozenset(claim.metadata.world_generation for claim in self.claims if claim.is_world)
 
     @property
     def is_wanted(self) -> bool:
@@ -117,8 +117,8 @@ def see_place(objects: ServerObjects, process: ProcessSeen | None) -> Place:
 
 def see_disks(objects: ServerObjects) -> dict[int, DiskSeen]:
     """The disks of its worlds, by generation."""
-    living = [claim for claim in objects.claims if claim.metadata.deletion_timestamp is None]
-    return {claim.metadata.world_generation: disk for claim in living if (disk := see_disk(claim)) is not None}
+    worlds = [claim for claim in objects.claims if claim.is_world]
+    return {claim.metadata.world_generation: disk for claim in worlds if (disk := see_disk(claim)) is not None}
 
 
 def see_node(objects: ServerObjects) -> str | None:

@@ -68,11 +68,13 @@ class ClusterState:
     def objects(self, server_id: ServerId) -> ServerObjects:
         """Everything that belongs to a server."""
         deployments = self.deployments.of(server_id)
+        pods = list(self.pods.of(server_id).values())
         return ServerObjects(
             deployment=next(iter(deployments.values()), None),
-            pods=list(self.pods.of(server_id).values()),
+            pods=[pod for pod in pods if not pod.is_steward],
             claims=list(self.claims.of(server_id).values()),
             services=list(self.services.of(server_id).values()),
+            stewards=[pod for pod in pods if pod.is_steward],
         )
 
     def process(self, server_id: ServerId) -> ProcessSeen | None:

@@ -71,6 +71,23 @@ def render_claim(want: Want, options: KubeOptions) -> Manifest:
     )
 
 
+def render_claim_like(
+    claim: Claim, server_id: ServerId, world_generation: int, annotations: dict[str, str]
+) -> Manifest:
+    """The volume of another generation, of the same class and size as that claim's, which is no folder in a share."""
+    labels = {**server_labels(server_id), WORLD_GENERATION: str(world_generation)}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": claim_name(server_id, world_generation), "labels": labels, "annotations": annotations},
+        "spec": {
+            "accessModes": [ACCESS_MODE],
+            "storageClassName": claim.spec.storage_class_name,
+            "resources": {"requests": {"storage": claim.spec.resources.requests["storage"]}},
+        },
+    }
+
+
 def render_volume(want: Want, folder: WantedFolder, options: KubeOptions) -> Manifest:
     """A folder in a share as a volume, for the claim of that generation alone.
 

@@ -47,8 +47,10 @@ class Worlds:
         name = claim_name(want.server_id, want.world_generation)
         known = self._state.claims.find(name)
         if known is not None:
-            if known.metadata.deletion_timestamp is None:
+            if known.is_world:
                 return
+            if known.metadata.deletion_timestamp is None:
+                raise EngineUnavailable(f"The world of the volume claim {name} is still being made.")
             raise EngineUnavailable(f"The volume claim {name} is still being removed.")
         if not want.may_make_world:
             raise EngineRefused(

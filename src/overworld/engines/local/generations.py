@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 from overworld.domain.errors import EngineRefused, EngineUnavailable
@@ -63,8 +64,7 @@ class Generations:
         """The generation ``source`` once more in the empty folder ``target``: links, times, modes and hard links too;
         shared with the source where the file system can. Nothing may run on the source meanwhile."""
         with engine_errors(f"copying world {source} of server {server_id}"):
-            _run("cp", "--archive", "--reflink=auto", "--one-file-system", "--no-target-directory", "--",
-                 str(self.path(server_id, source)), str(target))  # fmt: skip
+            copy_entries(self.path(server_id, source), target)
 
     def hand_over(self, server_id: ServerId, generation: int, number: int) -> None:
         """What ``make`` began is that generation, everything in it given to the server's user, and nothing else is left
@@ -89,6 +89,14 @@ class Generations:
         with engine_errors(f"removing world {generation} of server {server_id}"):
             remove_tree(self._folders.making(server_id, generation))
             remove_tree(self.path(server_id, generation))
+
+
+def copy_entries(source: Path, target: Path, *, besides: Collection[str] = ()) -> None:
+    """Everything in the folder ``source`` once more in ``target``, but for what is named at its top: with links, hard
+    links, times and modes. Raises OSError for a full disk, EngineUnavailable with cp's words for all else."""
+    entries = [str(source / name) for name in sorted(os.listdir(source)) if name not in besides]
+    if entries:  # in one go, or hard links between two of them would be lost
+        _run("cp", "--archive", "--reflink=auto", "--one-file-system", f"--target-directory={target}", "--", *entries)
 
 
 def sync(folder: Path) -> None:

@@ -1,0 +1,86 @@
+"""Stewards that have to go, and worlds that will never be any: removed by the controller, whoever made them.
+
+A start waits for nobody: the steward that has its world is ended, and what it worked on is told that, and tried again
+in the game's own pod. One that has ended by itself (it was idle, or its caller died) leaves its object behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from overworld.domain.errors import EngineError
+from overworld.domain.observed import Removal
+from overworld.domain.servers import ServerId
+from overworld.engines.kube.client import KubeClient
+from overworld.engines.kube.models import Pod
+from overworld.engines.kube.paths import Paths
+from overworld.engines.kube.state import ClusterState
+
+PAUSES_SECONDS = (0.1, 0.5, 2.0, 10.0, 30.0)
+
+log = structlog.get_logger(__name__)
+
+
+class GivingWay:
+    """One task at most for each server; faults are retried with growing pauses for as long as it takes."""
+
+    def __init__(
+        self, client: KubeClient, paths: Paths, state: ClusterState, remove: Callable[[Removal], Awaitable[None]]
+    ) -> None:
+        self._client = client
+        self._paths = paths
+        self._state = state
+        self._remove = remove
+        self._tasks: dict[ServerId, asyncio.Task[None]] = {}
+
+    def look(self, server_id: ServerId) -> None:
+        """Something of that server changed: remove what is to be removed. Never blocks, never raises."""
+        if server_id not in self._tasks and (self._stewards(server_id) or self._unwanted(server_id)):
+            task = asyncio.get_running_loop().create_task(self._remove_all(server_id))
+            self._tasks[server_id] = task
+            task.add_done_callback(lambda _: self._tasks.pop(server_id, None))
+
+    async def close(self) -> None:
+        """Stop; what was not removed is found again. Safe to call twice."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _stewards(self, server_id: ServerId) -> list[Pod]:
+        """Those that are over, and those in the way of a game or of a removal."""
+        objects = self._state.objects(server_id)
+        deployment = objects.deployment
+        needed = {deployment.spec.template.metadata.world_generation} if deployment and objects.is_wanted else set()
+        needed |= {claim.metadata.world_generation for claim in objects.claims if claim.metadata.deletion_timestamp}
+        needed |= set(self._unwanted(server_id))
+        return [
+            pod
+            for pod in objects.stewards
+            if pod.metadata.deletion_timestamp is None and (pod.is_over or pod.worlds & needed)
+        ]
+
+    def _unwanted(self, server_id: ServerId) -> list[int]:
+        claims = self._state.objects(server_id).claims
+        return [claim.metadata.world_generation for claim in claims if claim.is_unwanted]
+
+    async def _remove_all(self, server_id: ServerId) -> None:
+        failures = 0
+        while (stewards := self._stewards(server_id)) or self._unwanted(server_id):
+            try:
+                for pod in stewards:
+                    await self._client.delete(f"{self._paths.pods}/{pod.metadata.name}", uid=pod.metadata.uid)
+                for generation in self._unwanted(server_id):
+                    await self._remove(Removal(server_id, generation))
+                failures = 0
+            except EngineError as error:
+                failures += 1
+                if failures == len(PAUSES_SECONDS):
+                    log.warning("what is in a game's way cannot be removed", server_id=server_id, error=error.detail)
+            # Also after a success: the watch has yet to tell of it.
+            pause = PAUSES_SECONDS[min(failures, len(PAUSES_SECONDS) - 1)]
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (jitter, no secret)
