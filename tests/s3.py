@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import trustme
+
 from overworld.saves.locations import StoreLocation, parse_location
 from waiting import wait_until
 
@@ -20,11 +22,21 @@ BUCKET = "saves"
 
 
 class S3:
-    """One bucket below ``folder``. Use as a context manager."""
+    """One bucket below ``folder``. Use as a context manager. On another ``host`` than loopback it speaks TLS, with a
+    certificate of an authority of its own, ``ca_file``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.host = host
+        self.port = _free_port(host)
+        self.ca_file: Path | None = None
+        self._tls: list[str | Path] = []
+        if host != "127.0.0.1":
+            authority = trustme.CA()
+            self.ca_file, chain = folder.with_suffix(".ca.pem"), folder.with_suffix(".pem")
+            authority.cert_pem.write_to_path(self.ca_file)
+            authority.issue_cert(host).private_key_and_cert_chain_pem.write_to_path(chain)
+            self._tls = ["--cert", chain, "--key", chain]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> S3:
@@ -42,22 +54,23 @@ class S3:
 
     def location(self, *, secret: str = SECRET, bucket: str = BUCKET) -> StoreLocation:
         """The way to it."""
-        return parse_location(self._url(bucket), key_id=KEY_ID, secret=secret)
+        return parse_location(self._url(bucket), key_id=KEY_ID, secret=secret, ca_file=self.ca_file)
 
     def settings(self) -> dict[str, str]:
         """The same as settings of an Overworld that saves there."""
         return {"save_store": self._url(BUCKET), "save_store_key_id": KEY_ID, "save_store_key": SECRET}
 
     def _url(self, bucket: str) -> str:
-        return f"s3:http://127.0.0.1:{self.port}/{bucket}/worlds"
+        scheme = "https" if self.ca_file else "http"
+        return f"s3:{scheme}://{self.host}:{self.port}/{bucket}/worlds"
 
     def start(self, *, secret: str = SECRET) -> None:
         """It answers whoever knows that secret."""
         log = self.folder.with_suffix(".log").open("ab")
         self._process = subprocess.Popen(
             [
-                RCLONE, "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{KEY_ID},{secret}",
-                "--config", "/dev/null", str(self.folder),
+                RCLONE, "serve", "s3", "--addr", f"{self.host}:{self.port}", "--auth-key", f"{KEY_ID},{secret}",
+                *self._tls, "--config", "/dev/null", str(self.folder),
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
@@ -83,10 +96,10 @@ class S3:
 
     def _answers(self) -> bool:
         with socket.socket() as connection:
-            return connection.connect_ex(("127.0.0.1", self.port)) == 0
+            return connection.connect_ex((self.host, self.port)) == 0
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((host, 0))
         return int(listener.getsockname()[1])

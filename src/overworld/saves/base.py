@@ -36,12 +36,14 @@ class Repository:
     """Where one server's saves are, and what opens them. Printing it shows no secret.
 
     ``url`` is in restic's words (a folder, or ``s3:https://endpoint/bucket/prefix``); ``environment`` holds the keys
-    of the store, by the names of the environment variables that the program reads.
+    of the store, by the names of the environment variables that the program reads. ``ca_file`` holds the only
+    certificate authority that is believed for it (PEM); None: the usual ones.
     """
 
     url: str
     password: str = field(repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_file: Path | None = None
 
     @property
     def folder(self) -> Path | None:

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import hmac
 import re
+import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import unescape
@@ -35,7 +36,9 @@ async def clear(repository: Repository) -> bool:
         return await asyncio.to_thread(_clear_folder, repository.folder)
     url = urlsplit(repository.url.removeprefix("s3:"))
     bucket, _, prefix = url.path.strip("/").partition("/")
-    async with httpx.AsyncClient(base_url=f"{url.scheme}://{url.netloc}", timeout=_TIMEOUT_SECONDS) as client:
+    trust = ssl.create_default_context(cafile=repository.ca_file)
+    base_url = f"{url.scheme}://{url.netloc}"
+    async with httpx.AsyncClient(base_url=base_url, timeout=_TIMEOUT_SECONDS, verify=trust) as client:
         listed = await _request(client, repository, "GET", f"/{bucket}", {"list-type": "2", "prefix": f"{prefix}/"})
         names = [unescape(name) for name in _KEY.findall(listed)]
         if not names or not all(name.startswith(f"{prefix}/keys/") for name in names):

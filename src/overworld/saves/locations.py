@@ -31,6 +31,7 @@ class StoreLocation:
     key_id: str = field(default="", repr=False)
     secret: str = field(default="", repr=False)
     region: str = ""
+    ca_file: Path | None = None
 
     def repository(self, server_id: ServerId | str, password: str) -> Repository:
         """The repository of one server. ``server_id`` is one plain name."""
@@ -40,14 +41,16 @@ class StoreLocation:
         if self.folder is not None:
             return Repository(str(self.folder / name), password)
         path = "/".join(part for part in (self.bucket, self.prefix, name) if part)
-        return Repository(f"s3:{self.endpoint}/{path}", password, self._environment())
+        return Repository(f"s3:{self.endpoint}/{path}", password, self._environment(), self.ca_file)
 
     def _environment(self) -> Mapping[str, str]:
         region = {"AWS_DEFAULT_REGION": self.region} if self.region else {}
         return {"AWS_ACCESS_KEY_ID": self.key_id, "AWS_SECRET_ACCESS_KEY": self.secret, **region}
 
 
-def parse_location(text: str, *, key_id: str = "", secret: str = "", region: str = "") -> StoreLocation:
+def parse_location(
+    text: str, *, key_id: str = "", secret: str = "", region: str = "", ca_file: Path | None = None
+) -> StoreLocation:
     """The location that an operator wrote: ``local:/folder``, or ``s3:endpoint/bucket/prefix`` with a key.
 
     The endpoint is a host (then https) or a URL; plain http only to this machine itself, for tests. Raises
@@ -74,4 +77,12 @@ def parse_location(text: str, *, key_id: str = "", secret: str = "", region: str
         region = named[1]
     if not key_id or not secret:
         raise BadInput("A save store behind S3 needs a key: its id and its secret.")
-    return StoreLocation(endpoint=endpoint, bucket=bucket, prefix=prefix, key_id=key_id, secret=secret, region=region)
+    return StoreLocation(
+        endpoint=endpoint,
+        bucket=bucket,
+        prefix=prefix,
+        key_id=key_id,
+        secret=secret,
+        region=region,
+        ca_file=ca_file,
+    )

@@ -304,6 +304,8 @@ class Restic(SaveStore):
         backend = "s3" if repository.folder is None else "local"
         words += ["-o", f"{backend}.connections={options.connections}"]
         words += ["-o", "s3.bucket-lookup=path"] if backend == "s3" else []
+        authority = [repository.ca_file] if repository.ca_file is not None else []
+        words += ["--cacert", str(repository.ca_file)] if authority else []
         return Invocation(
             arguments=[*words, *arguments],
             deadline=deadline,
@@ -320,7 +322,7 @@ class Restic(SaveStore):
                 "TZ": "UTC",
             },
             folder=folder,
-            read=read,
+            read=[*read, *authority],
             write=[*write, self._cache, *([repository.folder] if repository.folder else [])],
             patience=options.patience,
             **rest,

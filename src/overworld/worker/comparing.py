@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from overworld.engines import agent
-from overworld.worker.snapshots import Compared
-
-Tree = Mapping[str, Mapping[str, Any]]
-"""Entries as the agent's ``tree`` tells them, by path."""
+from overworld.worker.snapshots import Compared, Tree
 
 MOST_DIFFERENCES = 20
 _OF_ANYTHING = ("type", "mode", "target")

@@ -52,9 +52,10 @@ class Proving:
 
         job.say(1, 3, "Restoring to scratch.")
         assert save.snapshot_id is not None
+        snapshots = self._tools.snapshots
         game = self._tools.catalogue.find(view.server.game)
-        boot = Boot(view.server, game) if game is not None and game.saving.drill else None
-        compared = await self._tools.snapshots.drill(
+        boot = Boot(view.server, game) if game is not None and game.saving.drill and snapshots.boots else None
+        compared = await snapshots.drill(
             _counterpart(save, view.server),
             repository,
             save.snapshot_id,

@@ -8,16 +8,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, ClassVar
 
+from overworld.domain.errors import NotFound
 from overworld.domain.games import Game
 from overworld.domain.servers import Server, ServerId
+from overworld.engines.base import WorldAccess, gather_answer
 from overworld.saves.base import Progress, Repository, SaveResult
 
 STAGING = ".overworld-save"
 """Folder in a world, while it is saved, for copies of its databases. In a save they lie there; a restore puts them
 where they belong."""
+
+STAGE_SECONDS = 300.0
+
+Tree = Mapping[str, Mapping[str, Any]]
+"""Entries as the agent's ``tree`` tells them, by path."""
 
 OnProgress = Callable[[Progress], None]
 
@@ -62,15 +71,36 @@ class Boot:
 
 
 class Snapshots(ABC):
-    """Worlds into the store, and back."""
+    """Worlds into the store, and back. ``access`` leads to the files of the present ones."""
 
-    @abstractmethod
+    boots: ClassVar[bool]
+    """Whether a drill can start the game."""
+
+    def __init__(self, access: WorldAccess) -> None:
+        self._access = access
+
     async def stage(self, world: World, patterns: Sequence[str]) -> Staged:
         """The world's databases are copied into ``STAGING``, each as it is at one moment."""
+        request = {"verb": "sqlite", "staging": STAGING, "patterns": list(patterns), "seconds": STAGE_SECONDS}
+        items, _ = await gather_answer(self._access.run(world.server_id, world.generation, request))
+        return Staged(
+            paths=tuple(item["path"] for item in items if item["ok"]),
+            faults={item["path"]: item["says"] for item in items if not item["ok"]},
+        )
 
-    @abstractmethod
     async def unstage(self, world: World) -> None:
         """``STAGING`` is gone. Safe to call twice."""
+        request = {"verb": "delete", "path": STAGING, "recursive": True}
+        with suppress(NotFound):
+            await gather_answer(self._access.run(world.server_id, world.generation, request))
+
+    async def present_tree(self, world: World, deadline: timedelta) -> Tree:
+        """Everything in the world now, with the hashes of its files; nothing if it is not there."""
+        if not await self.exists(world):
+            return {}
+        request = {"verb": "tree", "hash": True, "seconds": deadline.total_seconds()}
+        items, _ = await gather_answer(self._access.run(world.server_id, world.generation, request))
+        return {item["path"]: item for item in items}
 
     @abstractmethod
     async def save(
@@ -138,7 +168,8 @@ class Snapshots(ABC):
     ) -> Compared:
         """The save restored to scratch and compared with the present ``world``: files that did not change since
         ``saved_at`` (seconds since 1970) are the same to the byte, and where the world ``is_still`` as it was saved
-        everything is. With ``boot`` its game is moreover started on the copy, and answers. Nothing is left behind."""
+        everything is. With ``boot`` (None where nothing ``boots``) its game is moreover started on the copy, and
+        answers. Nothing is left behind."""
 
     @abstractmethod
     async def sweep(self, read_busy: Callable[[], Awaitable[Collection[ServerId]]]) -> None:

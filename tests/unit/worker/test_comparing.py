@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from overworld.worker.comparing import compare, read_tree
-from overworld.worker.local_snapshots import put_in_place, settle_staged
+from overworld.worker.placing import put_in_place, settle_staged
 from overworld.worker.snapshots import STAGING
 
 

@@ -1,0 +1,205 @@
+"""``Snapshots`` where worlds are volumes of a cluster: errands (``errands.py``) in the stewards that have them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import Any
+
+from overworld.domain.errors import (
+    DiskFull,
+    EngineRefused,
+    EngineUnavailable,
+    NoSuchSave,
+    OverworldError,
+    RepositoryDamaged,
+    RepositoryLocked,
+    SaveCancelled,
+    SaveDeadline,
+    SaveError,
+    SaveStoreRefused,
+    SaveStoreUnavailable,
+)
+from overworld.domain.servers import ServerId
+from overworld.engines.agent_link import read_answer, render_request
+from overworld.engines.base import Done, gather_answer
+from overworld.engines.kube.agents import KubeWorlds, talk
+from overworld.engines.kube.exec import Exec
+from overworld.engines.kube.launches import LAYOUT
+from overworld.engines.kube.steward_pods import AGENT, BASE, PYTHON
+from overworld.engines.kube.stewards import Stewards
+from overworld.saves.base import Progress, Repository, SaveResult
+from overworld.worker.comparing import compare
+from overworld.worker.errands import render_repository
+from overworld.worker.snapshots import Boot, Compared, NothingToSave, OnProgress, Snapshots, World
+
+ERRANDS = ("/opt/overworld/bin/python", "-I", "-m", "overworld.worker.errands")
+"""Where the image has it."""
+SILENCE_SECONDS = 60.0
+"""An errand gives a sign of life every 5 s."""
+SPARE_SECONDS = 120.0
+"""Beyond its deadline, for what is done around restic."""
+
+_ERRORS: Mapping[str, type[OverworldError]] = {
+    kind.__name__: kind
+    for kind in (
+        SaveStoreUnavailable, RepositoryDamaged, RepositoryLocked, NoSuchSave, SaveCancelled, SaveDeadline, DiskFull,
+        SaveError, EngineUnavailable,
+    )
+}  # fmt: skip
+
+
+class StewardSnapshots(Snapshots):
+    """By restic beside each world. What travels there, it is told on standard input."""
+
+    boots = False
+
+    def __init__(self, stewards: Stewards) -> None:
+        super().__init__(KubeWorlds(stewards))
+        self._stewards = stewards
+
+    async def save(
+        self,
+        world: World,
+        repository: Repository,
+        *,
+        excludes: Sequence[str],
+        staged: Sequence[str],
+        parent: str | None,
+        tags: Sequence[str],
+        progress: OnProgress,
+        deadline: timedelta,
+    ) -> SaveResult:
+        request = {
+            "errand": "save",
+            "excludes": list(excludes),
+            "staged": list(staged),
+            "parent": parent,
+            "tags": list(tags),
+        }
+        steward = self._stewards.run(world.server_id, world.generation, LAYOUT.world, ERRANDS)
+        done = await _send(steward, request, repository, progress, deadline)
+        if done["result"] is None:
+            raise NothingToSave
+        return SaveResult(**{**done["result"], "vanished": tuple(done["result"]["vanished"])})
+
+    async def restore(
+        self,
+        world: World,
+        repository: Repository,
+        snapshot_id: str,
+        *,
+        progress: OnProgress,
+        deadline: timedelta,
+    ) -> None:
+        await self._make(world, None, repository, snapshot_id, (), progress=progress, deadline=deadline)
+
+    async def restore_paths(
+        self,
+        world: World,
+        base_generation: int,
+        repository: Repository,
+        snapshot_id: str,
+        paths: Sequence[str],
+        *,
+        progress: OnProgress,
+        deadline: timedelta,
+    ) -> None:
+        await self._make(world, base_generation, repository, snapshot_id, paths, progress=progress, deadline=deadline)
+
+    async def _make(
+        self,
+        world: World,
+        base_generation: int | None,
+        repository: Repository,
+        snapshot_id: str,
+        paths: Sequence[str],
+        *,
+        progress: OnProgress,
+        deadline: timedelta,
+    ) -> None:
+        if await self.exists(world):
+            return
+        await self._stewards.begin_world(world.server_id, world.generation, like=base_generation)
+        base = None if base_generation is None else BASE
+        request = {"errand": "restore", "snapshot_id": snapshot_id, "paths": list(paths), "base": base}
+        steward = self._stewards.run(
+            world.server_id, world.generation, LAYOUT.world, ERRANDS, base_generation=base_generation
+        )
+        await _send(steward, request, repository, progress, deadline)
+        await self._stewards.finish_world(world.server_id, world.generation)
+
+    async def exists(self, world: World) -> bool:
+        return self._stewards.exists(world.server_id, world.generation)
+
+    async def remove(self, world: World) -> None:
+        await self._stewards.give_up_world(world.server_id, world.generation)
+
+    async def drill(
+        self,
+        world: World,
+        repository: Repository,
+        snapshot_id: str,
+        *,
+        saved_at: float,
+        is_still: bool,
+        progress: OnProgress,
+        deadline: timedelta,
+        boot: Boot | None,
+    ) -> Compared:
+        # In a pod of its own, with nothing but room on a node.
+        request: dict[str, Any] = {"errand": "restore", "snapshot_id": snapshot_id, "paths": [], "base": None}
+        scratch = self._stewards.run_in_scratch(world.server_id, LAYOUT.world, ERRANDS)
+        done = await _send(scratch, request, repository, progress, deadline)
+        look = {"verb": "tree", "hash": True, "seconds": deadline.total_seconds()}
+        async with self._stewards.run_in_scratch(world.server_id, LAYOUT.world, (*PYTHON, AGENT, "tree")) as running:
+            items, _ = await gather_answer(talk(running, look))
+        restored = {item["path"]: item for item in items}
+        present = await self.present_tree(world, deadline)
+        return compare(restored, present, saved_at=saved_at, is_still=is_still, besides=done["settled"])
+
+    async def sweep(self, read_busy: Callable[[], Awaitable[Collection[ServerId]]]) -> None:
+        """There is nothing: stewards end when nobody wants them, and the controller removes what is left of them."""
+
+
+async def _send(
+    steward: AbstractAsyncContextManager[Exec],
+    request: Mapping[str, Any],
+    repository: Repository,
+    progress: OnProgress,
+    deadline: timedelta,
+) -> Mapping[str, Any]:
+    """What the errand brought back. Raises what its error stands for."""
+    seconds = deadline.total_seconds()
+    rendered = await asyncio.to_thread(render_repository, repository)
+    async with steward as running:
+        try:
+            async with asyncio.timeout(seconds + SPARE_SECONDS) as clock:
+                await running.write(render_request({**request, "repository": rendered, "seconds": seconds}))
+                return await _listen(running, progress)
+        except TimeoutError as error:
+            if clock.expired():
+                raise SaveDeadline(f"It took longer than {seconds:g} s and was ended; try again.") from error
+            raise EngineUnavailable("Nothing is heard any more of what was begun at the world.") from error
+
+
+async def _listen(running: Exec, progress: OnProgress) -> Mapping[str, Any]:
+    answer = read_answer(running, _explain)
+    while True:
+        async with asyncio.timeout(SILENCE_SECONDS):
+            part = await anext(answer)
+        if isinstance(part, Done):
+            return part.content
+        if isinstance(part, dict) and part:
+            progress(Progress(**part))
+
+
+def _explain(content: Mapping[str, Any]) -> OverworldError:
+    code, says, reason = str(content.get("code")), str(content.get("says")), str(content.get("reason"))
+    if code == SaveStoreRefused.__name__:
+        return SaveStoreRefused(reason, says)
+    if code == EngineRefused.__name__:
+        return EngineRefused(reason, says, retry_after=None)
+    return _ERRORS.get(code, SaveError)(says)

@@ -1,0 +1,289 @@
+"""Saves of worlds that are volumes of a cluster: what comes back, what a killed worker leaves, who sees the keys."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.harness.cluster import Cluster
+from cluster.harness.commands import CommandFailed
+from cluster.harness.image_builds import REGISTRY, TAG, build_images
+from cluster.harness.names import HOST_ADDRESS
+from cluster.kube_stage import KubeStage
+from cluster.rights import WORKER
+from cluster.saver import MINUTE, render
+from cluster.world_stage import KubeWorldStage
+from contract.test_engine import reaches
+from overworld.domain.errors import Conflict, EngineUnavailable, SaveDeadline, SaveStoreRefused
+from overworld.domain.observed import Phase, Removal
+from overworld.engines.base import gather_answer
+from overworld.engines.kube.names import claim_name, steward_name
+from overworld.saves.base import Repository, SaveResult
+from overworld.saves.program import find_restic
+from overworld.saves.restic import Restic
+from overworld.worker.snapshots import NothingToSave, World
+from overworld.worker.steward_snapshots import StewardSnapshots
+from s3 import S3, SECRET
+from waiting import eventually
+
+PASSWORD = "the-password-of-its-repository"
+AWKWARD = """
+import os, time
+os.makedirs('a/b/empty'); os.mkdir('closed'); os.mkdir('shut'); open('shut/in', 'w').write('x')
+open('a/file', 'wb').write(os.urandom(100_000)); os.link('a/file', 'twin'); os.symlink('/etc/passwd', 'link')
+open('a/ü' + 'n' * 200, 'w').write('long'); open('sparse', 'wb').truncate(10_000_000); open('hidden', 'w').write('x')
+os.chmod('hidden', 0o600); os.chmod('a/file', 0o640); os.utime('hidden', ns=(1, 1_234_567_890_123_456_789))
+os.chmod('shut', 0o555); os.chmod('closed', 0o750); os.utime('a/b', ns=(1, 1_000_000_000))
+"""
+
+
+class Savings:
+    """One server with its world in a cluster, a worker, and a store that pods reach by TLS."""
+
+    def __init__(self, stage: KubeStage, s3: S3, folder: Path) -> None:
+        self.stage = stage
+        self.s3 = s3
+        stage.options = replace(stage.options, steward_image=f"{REGISTRY}/overworld:{TAG}")
+        self.place = KubeWorldStage(stage, stage.want())
+        self.world = World(self.place.server_id, 1, 1)
+        self.repository = s3.location().repository(self.place.server_id, PASSWORD)
+        self.store = Restic(find_restic(), folder / "cache")
+        self.snapshots = StewardSnapshots(self.place.worker.stewards)
+        self.kubeconfig = stage.accounts.write(WORKER, folder / "worker.yaml")
+
+    async def start(self, *, running: bool) -> None:
+        """The server is there, its world empty, its repository made."""
+        self.engine = await self.stage.engine()
+        self.want = replace(self.place.want, running=running)
+        self.launch = self.stage.launch(self.engine, self.want, "good")
+        await self.engine.apply(self.want, self.launch)
+        await self.store.ensure_repository(self.repository, may_make=True)
+        if running:
+            await reaches(self.engine, self.want, Phase.READY)
+            await self.place.start()
+        else:
+            await self.place.worker.start(lambda _: None)
+
+    async def fill(self, code: str, generation: int = 1) -> None:
+        """Run it where the world is, as the game's user."""
+        if self.want.running:
+            await self.place.play(code)
+        else:
+            await self.tree(generation)  # so that there is a steward
+            name = steward_name(self.place.server_id, generation)
+            change = f"import os; os.chdir('/world')\n{code}"
+            await asyncio.to_thread(self.stage.kubectl, "exec", name, "--", "/usr/bin/python3", "-I", "-c", change)
+
+    async def save(self, **given: Any) -> SaveResult:
+        """The world in the store."""
+        values = {"excludes": (), "staged": (), "parent": None, "tags": ["t"], "deadline": MINUTE, **given}
+        return await self.snapshots.save(self.world, self.repository, progress=lambda _: None, **values)
+
+    async def restore(self, save: SaveResult, generation: int) -> None:
+        """That save as another generation."""
+        await self.snapshots.restore(
+            replace(self.world, generation=generation),
+            self.repository,
+            save.snapshot_id,
+            progress=lambda _: None,
+            deadline=MINUTE,
+        )
+
+    async def tree(self, generation: int) -> list[dict[str, Any]]:
+        """Everything in that generation."""
+        request = {"verb": "tree", "hash": True}
+        items, _ = await gather_answer(self.place.worlds.run(self.place.server_id, generation, request))
+        return items
+
+    @asynccontextmanager
+    async def worker_process(self, generation: int, restored: str | None) -> AsyncIterator[asyncio.subprocess.Process]:
+        """A worker that saves, or restores; killed at the end of the block."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cluster.saver", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        assert process.stdin is not None
+        world = replace(self.world, generation=generation)
+        process.stdin.write(render(self.kubeconfig, self.stage.options, self.repository, world, restored))
+        await process.stdin.drain()
+        try:
+            yield process
+        finally:
+            process.kill()
+            await process.wait()
+
+    def programs(self, pod: str) -> str:
+        """What runs in that pod's steward, once there is one."""
+        look = "import glob; print([open(each).read() for each in glob.glob('/proc/[0-9]*/cmdline')])"
+        command = ("exec", pod, "--container=steward", "--", "/usr/bin/python3", "-I", "-c", look)
+        try:
+            return self.stage.kubectl(*command)
+        except CommandFailed:
+            return ""
+
+
+@pytest.fixture(scope="module")
+def imaged(prepared: Cluster) -> Cluster:
+    """The cluster with Overworld's own image."""
+    for archive in build_images("overworld"):
+        prepared.import_images(archive)
+    return prepared
+
+
+@pytest.fixture
+def s3(imaged: Cluster, tmp_path: Path) -> Iterator[S3]:
+    """A store on the network of the cluster."""
+    with S3(tmp_path / "s3", HOST_ADDRESS) as server:
+        yield server
+
+
+@pytest.fixture
+async def savings(stage: KubeStage, s3: S3, tmp_path: Path) -> AsyncIterator[Savings]:
+    """Not started."""
+    found = Savings(stage, s3, tmp_path)
+    yield found
+    await found.place.close()
+
+
+async def test_what_comes_back_is_what_was_saved(savings: Savings) -> None:
+    """Of a running game and of a stopped one; wholly, and single files into the world as it is; the drill says so too,
+    and that something else came to be."""
+    await savings.start(running=True)
+    with pytest.raises(NothingToSave):
+        await savings.save()
+    await savings.fill(AWKWARD)
+    before = await savings.tree(1)
+    save = await savings.save(excludes=["hidden"])
+    whole = await savings.save(parent=save.snapshot_id)
+    assert whole.bytes_new < 50_000
+    await savings.restore(whole, 2)
+    assert await savings.tree(2) == before
+    await savings.restore(whole, 2)  # again, as after a kill
+    assert savings.engine.observed(savings.place.server_id).worlds == {1, 2}
+    await savings.restore(save, 3)
+    assert await savings.tree(3) == [item for item in before if item["path"] != "hidden"]
+
+    async def drill() -> Any:
+        return await savings.snapshots.drill(
+            savings.world, savings.repository, whole.snapshot_id, saved_at=0, is_still=True, progress=lambda _: None,
+            deadline=MINUTE, boot=None,
+        )  # fmt: skip
+
+    compared = await drill()
+    assert (compared.differences, compared.equal) == ((), 6)
+    await savings.fill("open('a/file', 'ab').write(b'more')")
+    assert [one.partition(":")[0] for one in (await drill()).differences] == ["a/file", "twin"]
+    await savings.engine.apply(replace(savings.want, running=False), savings.launch)
+    await reaches(savings.engine, savings.want, Phase.STOPPED)
+    stopped = await savings.save()
+    await savings.snapshots.restore_paths(
+        replace(savings.world, generation=4), 1, savings.repository, save.snapshot_id, ["a/file"],
+        progress=lambda _: None, deadline=MINUTE,
+    )  # fmt: skip
+    now, mixed = await savings.tree(1), {item["path"]: item for item in await savings.tree(4)}
+    assert mixed.keys() == {item["path"] for item in now}
+    assert mixed["a/file"]["size"] == 100_000
+    assert mixed["twin"]["size"] == 100_004
+    await savings.restore(stopped, 5)
+    assert await savings.tree(5) == now
+
+
+async def test_a_killed_worker_leaves_nothing_in_the_way(savings: Savings) -> None:
+    """Killed in the middle of a save, of which the store hears no more: what it began at the world ends, and the next
+    save goes through. Killed in the middle of a restore: the same restore ends it, or it is given up."""
+    await savings.start(running=False)
+    await savings.fill("open('big', 'wb').write(os.urandom(30_000_000))")
+    pod = steward_name(savings.place.server_id, 1)
+    savings.s3.freeze()
+    async with savings.worker_process(1, None):
+        await eventually(lambda: "restic" in savings.programs(pod), 30, "restic works")
+        assert PASSWORD not in savings.programs(pod)
+        assert SECRET not in savings.programs(pod)
+
+    def is_alone() -> bool:
+        running = savings.programs(pod)
+        return "steward.py" in running and "restic" not in running and "errands" not in running
+
+    await eventually(is_alone, 40, "nothing works at the world any more")
+    savings.s3.thaw()
+    save = await savings.save()
+    before = await savings.tree(1)
+    savings.s3.freeze()
+    pod = steward_name(savings.place.server_id, 2)
+    async with savings.worker_process(2, save.snapshot_id):
+        await eventually(lambda: pod in savings.stage.kubectl("get", "pods", "-oname"), 30, "it has begun")
+        await eventually(lambda: "restic" in savings.programs(pod), 30, "restic works")
+    savings.s3.thaw()
+    half = replace(savings.world, generation=2)
+    assert not await savings.snapshots.exists(half)
+    assert savings.engine.observed(savings.place.server_id).worlds == {1}
+    await savings.restore(save, 2)
+    assert await savings.tree(2) == before
+    savings.s3.freeze()
+    async with savings.worker_process(3, save.snapshot_id):
+        pod = steward_name(savings.place.server_id, 3)
+        await eventually(lambda: pod in savings.stage.kubectl("get", "pods", "-oname"), 30, "it has begun")
+    savings.s3.thaw()
+    await savings.snapshots.remove(replace(savings.world, generation=3))
+    await savings.snapshots.remove(replace(savings.world, generation=3))
+    claims = savings.stage.kubectl("get", "persistentvolumeclaims", "-oname")
+    assert claim_name(savings.place.server_id, 3) not in claims
+    await eventually(lambda: savings.stage.kubectl("get", "pods", "-oname") == "", 60, "no steward is left")
+
+
+async def test_a_deletion_takes_what_works_on_the_world_along(savings: Savings) -> None:
+    """A purge waits for no steward."""
+    await savings.start(running=False)
+    await savings.fill("open('file', 'w').write('x')")
+    await eventually(lambda: _is_removed(savings, 1), 30, "its world is removed")
+    await eventually(lambda: _is_removed(savings, None), 30, "the rest is removed")
+    assert not savings.engine.observed(savings.place.server_id).exists
+
+
+async def _is_removed(savings: Savings, generation: int | None) -> bool:
+    try:
+        await savings.engine.delete(Removal(savings.place.server_id, generation))
+    except EngineUnavailable:
+        return False
+    return True
+
+
+async def test_what_goes_wrong_is_told_as_it_is_on_one_machine(savings: Savings) -> None:
+    """A wrong key, a store that does not answer in time, a world that is not there."""
+    await savings.start(running=False)
+    await savings.fill("open('file', 'w').write('x')")
+    good = savings.repository
+    savings.repository = Repository(good.url, "another password", good.environment, good.ca_file)
+    with pytest.raises(SaveStoreRefused) as refused:
+        await savings.save()
+    assert refused.value.reason == "WrongPassword"
+    savings.repository = good
+    savings.s3.freeze()
+    with pytest.raises(SaveDeadline):
+        await savings.save(deadline=MINUTE / 30)
+    savings.s3.thaw()
+    savings.world = replace(savings.world, generation=7)
+    with pytest.raises(Conflict) as caught:
+        await savings.save()
+    assert caught.value.extra["reason"] == "WorldMissing"
+
+
+async def test_the_keys_are_in_nothing_that_the_cluster_keeps(savings: Savings) -> None:
+    """Neither in an object nor in the API server's log of what it was asked, in which the programs are."""
+    await savings.start(running=True)
+    await savings.fill("open('file', 'w').write('x')")
+    await savings.save()
+    kept = savings.stage.kubectl("get", "pods,events,secrets,configmaps,persistentvolumeclaims,deployments", "-ojson")
+    log = savings.stage.cluster.control_plane.audit_log.read_text()
+    assert "overworld.worker.errands" in log
+    secrets = (PASSWORD, SECRET)
+    assert [one for one in secrets if one in kept or one in log] == []
+    assert json.loads(kept)["items"]
