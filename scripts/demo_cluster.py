@@ -22,8 +22,8 @@ DISK_CLASS = "overworld-world"
 
 def main() -> int:
     """Run the demo; 0 if everything it promises was seen."""
-    demo.step("Building", "the game's image, where it is not built yet")
-    archives = build_images(demo.GAME)
+    demo.step("Building", "the images, where they are not built yet")
+    archives = build_images(demo.GAME, "overworld")
     demo.step("Starting a Kubernetes of two nodes", "the first time it is built from source, 10 to 15 minutes")
     try:
         with Cluster() as cluster, tempfile.TemporaryDirectory(prefix="overworld-demo-cluster-") as folder:

@@ -27,7 +27,8 @@ def read_settings(*, quiet: bool = False) -> Settings:
     from pydantic import ValidationError
 
     from overworld.logs import configure_logs
-    from overworld.settings import Settings, mistakes
+    from overworld.mistakes import mistakes
+    from overworld.settings import Settings
 
     try:
         settings = Settings()
@@ -206,7 +207,8 @@ def local_checks() -> list[Check]:
 
     from overworld.cli.errors import BadUsage
     from overworld.doctor import checks
-    from overworld.settings import Settings, mistakes
+    from overworld.mistakes import mistakes
+    from overworld.settings import Settings
 
     try:
         settings = Settings()

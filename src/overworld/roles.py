@@ -37,8 +37,10 @@ async def run_role(name: str, settings: Settings) -> None:
                 )
             elif name == "worker":
                 await engine.start(lambda _: None)
-                async with wiring.files_server(settings, database):
-                    await wiring.run_worker(settings, database, engine, catalogue, stop)
+                async with wiring.files_server(settings, database, engine):
+                    if settings.has_workers:
+                        await wiring.run_worker(settings, database, engine, catalogue, stop)
+                    await stop.wait()
             else:
                 from overworld.monitor.role import run_monitor
 

@@ -9,7 +9,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from overworld.domain.cron import parse_cron
@@ -93,10 +100,14 @@ class Settings(BaseSettings):
     )
     save_store: str | None = Field(
         default=None,
-        description="Where saves go: local:/folder, or s3:endpoint/bucket/prefix. Unset: the data folder's saves.",
+        description="Where saves go: local:/folder, or s3:endpoint/bucket/prefix. Unset: the data folder's saves, or "
+        "nowhere with engine=kube.",
     )
     save_store_key_id: str | None = Field(default=None, description="Key id for an s3 save store.")
     save_store_key: SecretStr | None = Field(default=None, description="Key for an s3 save store.")
+    save_store_ca_file: Path | None = Field(
+        default=None, description="The only certificate authority believed for an s3 save store (PEM)."
+    )
     save_keys: SecretStr | None = Field(
         default=None,
         description="The keys that lock the passwords of saves, ID:KEY with spaces between, the one in use first. "
@@ -191,6 +202,13 @@ class Settings(BaseSettings):
     )
     kube_priority_class: str | None = Field(
         default=None, description="Priority class of games, above placeholders. Unset: the cluster's default."
+    )
+    kube_steward_image: str | None = Field(
+        default=None,
+        description="Overworld's own image, run beside each game. Unset: overworld, beside the games' images.",
+    )
+    kube_steward_memory_mib: int = Field(
+        default=512, ge=128, description="The most memory in MiB that this container may use, beyond the game's."
     )
     kube_kubelet_port: int = Field(default=10250, ge=1, le=65535, description="Where nodes serve their metrics.")
     disk_mib: int = Field(
@@ -309,6 +327,15 @@ class Settings(BaseSettings):
             return tuple(Path(part) for part in value.split(":") if part)
         return value
 
+    @field_validator("save_store")
+    @classmethod
+    def _check_save_store(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("engine") == "kube" and not value.startswith("s3:"):
+            raise ValueError(
+                "with engine=kube worlds are sent from many nodes, so it must be s3:endpoint/bucket/prefix"
+            )
+        return value
+
     @model_validator(mode="after")
     def _check_cloud(self) -> Self:
         if self.cloud == "azure":
@@ -378,24 +405,10 @@ class Settings(BaseSettings):
 
     @property
     def has_workers(self) -> bool:
-        """Whether a worker can reach the worlds of this installation."""
-        return self.engine == "local"
+        """Whether worlds are saved here: a worker reaches both them and a store."""
+        return self.engine == "local" or (self.engine == "kube" and self.save_store is not None)
 
     @property
     def runs_embedded_database(self) -> bool:
         """Whether Overworld supervises its own PostgreSQL."""
         return self.database_url is None
-
-
-def mistakes(error: ValidationError) -> list[tuple[str, str]]:
-    """For people, what is wrong: each variable's name with a sentence that ends with its value."""
-    return [
-        (f"OVERWORLD_{str(item['loc'][0]).upper()}", f"{_plain(item['msg'])} (it is {item['input']!r})")
-        if item["loc"]
-        else ("OVERWORLD_CLOUD", _plain(item["msg"]))
-        for item in error.errors()
-    ]
-
-
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Input ")

@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     from overworld.worker.dumping import Dumping
     from overworld.worker.local_snapshots import LocalSnapshots
     from overworld.worker.repositories import Repositories
+    from overworld.worker.snapshots import Snapshots
     from overworld.worker.terms import Tools
 
+STEWARD_SPARE_SECONDS = 1800
+"""What is done at a world besides one save or restore in time."""
 SAVE_CACHE_BYTES = 4 * 2**30
 
 
@@ -105,6 +108,9 @@ def open_engine(settings: Settings, *, observe_only: bool = False) -> Engine:
             cpu_request_millis=settings.kube_cpu_request_millis,
             kubelet_port=settings.kube_kubelet_port,
             priority_class=settings.kube_priority_class,
+            steward_image=settings.kube_steward_image,
+            steward_memory_mib=settings.kube_steward_memory_mib,
+            steward_seconds=int(settings.save_deadline.total_seconds()) + STEWARD_SPARE_SECONDS,
         )
         return KubeEngine(read_kubeconfig(settings.kubeconfig), options, observe_only=observe_only)
     if settings.engine == "memory":
@@ -172,8 +178,15 @@ def open_worker_link(settings: Settings) -> WorkerLink:
     return WorkerLink(where, lambda: worker_key(settings))
 
 
-def open_worlds(settings: Settings) -> WorldAccess | None:
-    """The way to the files of this installation's worlds; None where there is none (yet)."""
+def open_worlds(settings: Settings, engine: Engine) -> WorldAccess | None:
+    """The way to the files of this installation's worlds, in a cluster through what ``engine`` sees; None where there
+    is none."""
+    if settings.engine == "kube":
+        from overworld.engines.kube.agents import KubeWorlds
+        from overworld.engines.kube.engine import KubeEngine
+
+        assert isinstance(engine, KubeEngine)
+        return KubeWorlds(engine.stewards)
     if settings.engine != "local":
         return None
     from overworld.engines.local.agent import LocalWorlds
@@ -182,10 +195,10 @@ def open_worlds(settings: Settings) -> WorldAccess | None:
 
 
 @asynccontextmanager
-async def files_server(settings: Settings, database: Database) -> AsyncIterator[None]:
+async def files_server(settings: Settings, database: Database, engine: Engine) -> AsyncIterator[None]:
     """Answer web about the files of worlds and saves for as long as the block lasts. Raises BadInput for an address
     that is not this machine's."""
-    worlds = open_worlds(settings)
+    worlds = open_worlds(settings, engine)
     if worlds is None:
         yield
         return
@@ -193,8 +206,9 @@ async def files_server(settings: Settings, database: Database) -> AsyncIterator[
     from overworld.worker.files_http import FilesServer
     from overworld.worker.saved_worlds import SavedWorlds
 
-    store, _ = open_save_store(settings)
-    worlds = SavedWorlds(worlds, store, open_repositories(settings, database))
+    if settings.has_workers:
+        store, _ = open_save_store(settings)
+        worlds = SavedWorlds(worlds, store, open_repositories(settings, database))
     listen = settings.worker_listen
     listener = listen_in(settings.data_folder) if listen is None else listen_on(listen)
     async with FilesServer(worlds, worker_key(settings)).serve(listener):
@@ -231,6 +245,7 @@ def save_location(settings: Settings) -> StoreLocation:
         settings.save_store,
         key_id=settings.save_store_key_id or "",
         secret="" if key is None else key.get_secret_value(),
+        ca_file=settings.save_store_ca_file,
     )
 
 
@@ -271,17 +286,6 @@ def open_repositories(settings: Settings, database: Database) -> Repositories:
     return Repositories(database, save_location(settings), save_keyring(settings))
 
 
-def open_snapshots(settings: Settings, store: SaveStore) -> LocalSnapshots:
-    """The way from this machine's worlds to the save store and back."""
-    from overworld.engines.local.agent import LocalWorlds
-    from overworld.engines.local.generations import Generations
-    from overworld.worker.local_snapshots import LocalSnapshots
-
-    folder = settings.data_folder / "servers"
-    scratch = settings.data_folder / "scratch"
-    return LocalSnapshots(store, Generations(folder), LocalWorlds(folder), scratch, settings.programs_folder)
-
-
 def open_dumping(settings: Settings, database: Database, *, holder: str) -> Dumping:
     """What dumps the database to the save store. Blocking. Raises BadInput for a store or keys that cannot be, and
     SaveStoreRefused where no restic is."""
@@ -307,14 +311,14 @@ def process_name() -> str:
 
 
 def open_worker_tools(settings: Settings, database: Database, engine: Engine, catalogue: Catalogue) -> Tools:
-    """What a worker works with. Blocking. Raises BadInput for a store or keys that cannot be, and where servers run in
-    a cluster, whose worlds no worker can reach yet."""
-    from overworld.engines.local.agent import LocalWorlds
+    """What a worker works with. Blocking. Raises BadInput for a store or keys that cannot be, and for an engine whose
+    worlds have no files."""
     from overworld.worker.claims import Claims
     from overworld.worker.terms import Tools
 
-    if settings.engine != "local":
-        raise BadInput(f"a worker needs engine=local; with engine={settings.engine} worlds cannot be saved yet")
+    worlds = open_worlds(settings, engine)
+    if worlds is None:
+        raise BadInput(f"a worker needs engine=local or engine=kube; with engine={settings.engine} no world has files")
     store, refusal = open_save_store(settings)
     return Tools(
         database=database,
@@ -323,11 +327,33 @@ def open_worker_tools(settings: Settings, database: Database, engine: Engine, ca
         catalogue=catalogue,
         store=store,
         repositories=open_repositories(settings, database),
-        snapshots=open_snapshots(settings, store),
-        worlds=LocalWorlds(settings.data_folder / "servers"),
+        snapshots=open_snapshots(settings, engine, store),
+        worlds=worlds,
         claims=Claims(database, store, save_location(settings), save_keyring(settings)),
         refusal=refusal,
     )
+
+
+def open_snapshots(settings: Settings, engine: Engine, store: SaveStore) -> Snapshots:
+    """The way of worlds into the store, and back."""
+    if settings.engine == "kube":
+        from overworld.engines.kube.engine import KubeEngine
+        from overworld.worker.steward_snapshots import StewardSnapshots
+
+        assert isinstance(engine, KubeEngine)
+        return StewardSnapshots(engine.stewards)
+    return open_local_snapshots(settings, store)
+
+
+def open_local_snapshots(settings: Settings, store: SaveStore) -> LocalSnapshots:
+    """The same of this machine's worlds."""
+    from overworld.engines.local.agent import LocalWorlds
+    from overworld.engines.local.generations import Generations
+    from overworld.worker.local_snapshots import LocalSnapshots
+
+    folder = settings.data_folder / "servers"
+    scratch = settings.data_folder / "scratch"
+    return LocalSnapshots(store, Generations(folder), LocalWorlds(folder), scratch, settings.programs_folder)
 
 
 def _keep_policy(settings: Settings) -> Policy:

@@ -13,7 +13,7 @@ from cluster.harness.cluster import Cluster
 from cluster.harness.commands import CommandFailed
 from cluster.harness.provisioner import DISK
 from cluster.rights import ALL, WEB, Accounts
-from cluster.scripted_image import NAME, REGISTRY, STEWARD, TAG, write_scripted_image
+from cluster.scripted_image import NAME, REGISTRY, STEWARD_IMAGE, TAG, write_scripted_image
 from contract.stages import SHORT_GRACE, Stage
 from games.parts import launch_of
 from overworld.domain.observed import Launch, Want
@@ -44,7 +44,7 @@ class KubeStage(Stage):
             service_type=ServiceType.CLUSTER_IP,
             cpu_request_millis=10,
             steward_idle_seconds=5,
-            steward_image=f"{REGISTRY}/{STEWARD}:{TAG}",
+            steward_image=STEWARD_IMAGE,
         )
         self._consoles: list[KubeConsole] = []
         self._lost: dict[ServerId, Any] = {}

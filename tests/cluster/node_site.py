@@ -14,7 +14,7 @@ from typing import Any
 
 from cluster.harness.commands import CommandFailed
 from cluster.kube_stage import STORAGE_CLASS, KubeStage
-from cluster.scripted_image import NAME, REGISTRY, TAG
+from cluster.scripted_image import NAME, REGISTRY, STEWARD_IMAGE, TAG
 from controlling import Shelf
 from games.parts import CATALOGUE
 from overworld.cloud.base import Cloud
@@ -73,6 +73,7 @@ class NodeSite:
                     kube_namespace=self.stage.namespace,
                     kube_registry=REGISTRY,
                     kube_image_tag=TAG,
+                    kube_steward_image=STEWARD_IMAGE,
                     kube_disk_class=STORAGE_CLASS,
                     disk_mib=64,
                     kube_service_type="ClusterIP",

@@ -16,8 +16,10 @@ from overworld.engines.kube import steward, steward_pods
 
 REGISTRY = "registry.test"
 NAME = "scripted"
-STEWARD = "scripted-steward"
 TAG = "1"
+STEWARD = "scripted-steward"
+STEWARD_IMAGE = f"{REGISTRY}/{STEWARD}:{TAG}"
+"""The same image once more: for the files of worlds it is all that a steward needs."""
 CATALOGUE = Path(__file__).parents[1] / "games" / "catalogue"
 """Every game there runs from this image, under its own name."""
 

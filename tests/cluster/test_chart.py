@@ -38,8 +38,10 @@ EVERYTHING: Values = {
     "placeholders": {"replicas": 2},
     "web": {"nodeSelector": {"kubernetes.azure.com/mode": "system"}, "tolerations": [{"operator": "Exists"}]},
     "settings": {"retention": "P14D", "quota_servers": 3000000},
+    "saves": {"store": "s3:s3.example.com/saves", "authority": "a certificate"},
+    "networkPolicies": {"saveStore": {"ranges": ["203.0.113.0/24"], "port": 443}},
 }
-IDLE: Values = {**NONE, "web": {"replicas": 0}, "controller": {"replicas": 0}, "monitor": {"replicas": 0}}
+IDLE: Values = {**NONE, **{role: {"replicas": 0} for role in ("web", "controller", "monitor", "worker")}}
 """Nothing runs: for tests of what is around the pods."""
 
 
@@ -72,6 +74,8 @@ def test_helm_finds_nothing_to_complain_of(helm: Helm, values: Values) -> None:
         ({"ingress": {"enabled": True}}, "/ingress/host"),
         ({"settings": {"retentoin": "P1D"}}, "retentoin"),
         ({"settings": {"database_url": "postgresql://"}}, "database_url"),
+        ({"saves": {"store": "local:/saves"}}, "/saves/store"),
+        ({"settings": {"save_store_key": "secret"}}, "save_store_key"),
         ({"games": {"ports": [{"protocol": "SCTP", "port": 1}]}}, "value must be one of 'UDP', 'TCP'"),
         ({"networkPolicies": {"forbiddenToGames": ["10.0.0.0"]}}, "/networkPolicies/forbiddenToGames/0"),
         ({"network": {"direct": {"enabled": True, "firstPort": 50000, "lastPort": 40000}}}, "must not be above"),
@@ -140,10 +144,26 @@ def test_the_database_url_is_in_no_manifest(helm: Helm) -> None:
     """Every pod that needs it reads it from the Secret."""
     objects = helm.template("o", "system", NONE)
     assert not [one for one in objects if one["kind"] == "Secret"]
-    for name in ("web", "controller", "monitor"):
+    for name in ("web", "controller", "monitor", "worker"):
         container = find(objects, "Deployment", f"o-{name}")["spec"]["template"]["spec"]["containers"][0]
         source = next(one for one in container["env"] if one["name"] == "OVERWORLD_DATABASE_URL")["valueFrom"]
         assert source == {"secretKeyRef": {"name": "overworld-database", "key": "url"}}
+
+
+def test_the_keys_of_saves_are_the_workers_alone(helm: Helm) -> None:
+    """In no manifest, and no other role is handed any of them; without a store it needs none. Web knows the word by
+    which the worker knows it."""
+    handed = {}
+    for values in (EVERYTHING, NONE):
+        for one in helm.template("o", "system", values):
+            if one["kind"] == "Deployment" and one["metadata"]["name"] != "o-placeholder":
+                (container,) = one["spec"]["template"]["spec"]["containers"]
+                sources = [each["valueFrom"]["secretKeyRef"] for each in container["env"] if "valueFrom" in each]
+                keys = {each["key"] for each in sources if each["name"] == "overworld-worker"}
+                handed[container["name"], values is EVERYTHING] = keys
+    assert handed.pop(("worker", True)) == {"link", "save-keys", "store-key-id", "store-key"}
+    assert handed.pop(("worker", False)) == handed.pop(("web", True)) == handed.pop(("web", False)) == {"link"}
+    assert set().union(*handed.values()) == set()
 
 
 @pytest.mark.parametrize(("release", "values"), [("plain", NONE), ("rich", EVERYTHING)])

@@ -23,11 +23,15 @@ from cluster.test_chart import IDLE, Installed
 from overworld.engines.kube.launches import READY_PORT
 from waiting import wait_until
 
-GAME, INTERNET, DATABASE, DNS = 30000, 8080, 5432, 53
+GAME, INTERNET, DATABASE, DNS, STORE, FILES = 30000, 8080, 5432, 53, 9000, 8471
 METADATA, WIRE_SERVER = "169.254.169.254", "168.63.129.16"
 LOCAL_DNS = "169.254.10.10"
 PRIVATE = ("10.200.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1")
 OUTSIDE = (METADATA, WIRE_SERVER, LOCAL_DNS, *PRIVATE)
+
+
+STEWARD = "steward"
+GAMES_LABELS = {STEWARD: {"overworld/steward-of": "castle"}}
 
 
 class Pod(NamedTuple):
@@ -51,7 +55,7 @@ class Net:
         labels = {"app.kubernetes.io/name": "overworld", "app.kubernetes.io/instance": self.installed.release}
         if component:
             labels["app.kubernetes.io/component"] = component
-        listening = pod(name, node, labels if component else {"overworld/server": name})
+        listening = pod(name, node, labels if component else GAMES_LABELS.get(name, {"overworld/server": name}))
         self.cluster.kubectl("--namespace", namespace, "create", "--filename=-", stdin=json.dumps(listening))
         get = ("--namespace", namespace, "get", "pod", name, "--output")
         ready = "jsonpath={.status.containerStatuses[*].ready}"
@@ -91,7 +95,7 @@ def pod(name: str, node: str, labels: dict[str, str]) -> Manifest:
     template = echoes.deployment(name, node=node)["spec"]["template"]["spec"]
     first = template["containers"][0]
     first.pop("readinessProbe")
-    ports = (GAME, READY_PORT, 8470, 10250)
+    ports = (GAME, READY_PORT, 8470, FILES, 10250)
     containers = [{**first, "name": f"port-{port}", "image": ECHO, "args": [str(port)]} for port in ports]
     next(one for one in containers if one["args"] == ["8470"])["ports"] = [{"name": "http", "containerPort": 8470}]
     spec = {**template, "containers": containers}
@@ -103,19 +107,22 @@ def net(cluster: Cluster) -> Iterator[Net]:
     """Two games on each of the nodes' networks, one pod a role, and listeners outside."""
     with ExitStack() as stack:
         values = {**IDLE, "games": {"ports": [{"protocol": "TCP", "port": GAME}, {"protocol": "UDP", "port": GAME}]}}
+        values["saves"] = {"store": f"s3:store.example.com:{STORE}/saves"}
+        values["networkPolicies"] = {"saveStore": {"port": STORE}}
         installed = Installed(cluster, "net", values)
         stack.callback(installed.remove)
         for address in OUTSIDE:
             run(["ip", "address", "add", f"{address}/32", "dev", BRIDGE])
             stack.callback(run, ["ip", "address", "delete", f"{address}/32", "dev", BRIDGE])
-        for port in (INTERNET, DATABASE, DNS, GAME, 6443):
+        for port in (INTERNET, DATABASE, DNS, GAME, STORE, 6443):
             for address in (HOST_ADDRESS, *OUTSIDE):
                 stack.enter_context(Listening(address, port))
         found = Net(installed)
         found.add("castle", "node-1")
         found.add("tower", "node-1")
         found.add("island", "node-2")
-        for component in ("web", "controller", "monitor", "database-schema"):
+        found.add(STEWARD, "node-1")
+        for component in ("web", "controller", "monitor", "worker", "database-schema"):
             found.add(component, "node-2", component=component)
         yield found
 
@@ -158,6 +165,12 @@ def test_only_what_is_named_passes(net: Net) -> None:
         ("monitor", pods["castle"], GAME),
         ("monitor", pods["castle"], READY_PORT),
         ("monitor", HOST_ADDRESS, GAME),
+        # saves: the store, for the worker and for who is at a world; the worker, for web
+        *((name, HOST_ADDRESS, STORE) for name in ("worker", STEWARD)),
+        *((name, LOCAL_DNS, DNS) for name in ("worker", STEWARD)),
+        ("worker", HOST_ADDRESS, DATABASE),
+        ("worker", HOST_ADDRESS, 6443),
+        ("web", pods["worker"], FILES),
     }
     refused = {
         # games: neither the clouds' own services nor anything private, be it another game on the same node or not
@@ -174,6 +187,14 @@ def test_only_what_is_named_passes(net: Net) -> None:
         ("controller", pods["castle"], READY_PORT),
         ("monitor", pods["web"], READY_PORT),
         ("web", METADATA, INTERNET),
+        ("web", HOST_ADDRESS, STORE),
+        (STEWARD, HOST_ADDRESS, INTERNET),
+        *((STEWARD, address, STORE) for address in FORBIDDEN),
+        (STEWARD, pods["castle"], GAME),
+        (STEWARD, pods["worker"], FILES),
+        ("worker", HOST_ADDRESS, INTERNET),
+        ("worker", pods["castle"], GAME),
+        *((name, pods["worker"], FILES) for name in ("castle", "controller", "monitor")),
         ("controller", pods["web"], 10250),
     }
     from_outside = {("castle", GAME), ("island", GAME), ("web", 8470)}

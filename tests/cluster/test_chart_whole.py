@@ -24,9 +24,12 @@ from cluster.harness.policies import enforced
 from cluster.harness.provisioner import DISK
 from installation import json_of
 from overworld.games.query import luanti
+from overworld.saves.secrets import Keyring, new_key
 from postgres import SUPERUSER, run_cluster
+from s3 import BUCKET, KEY_ID, S3, SECRET
 from waiting import wait_until
 
+BYTES = {"Content-Type": "application/octet-stream"}
 RELEASE, SYSTEM, GAMES = "arcade", "arcade", "arcade-games"
 DATABASE_PORT = 54329
 VALUES: Values = {
@@ -36,8 +39,31 @@ VALUES: Values = {
     "web": {"service": {"type": "LoadBalancer"}},
     "networkPolicies": {"database": {"ranges": [f"{HOST_ADDRESS}/32"], "port": DATABASE_PORT}},
     "metrics": {"enabled": True},
-    "settings": {"disk_mib": 64, "kube_cpu_request_millis": 50, "monitor_interval": 2},
+    "settings": {"disk_mib": 64, "kube_cpu_request_millis": 50, "monitor_interval": 2, "save_schedule": ""},
 }
+
+
+def values_with(s3: S3) -> Values:
+    """The chart's values with that save store."""
+    assert s3.ca_file is not None
+    return {
+        **VALUES,
+        "saves": {"store": f"s3:https://{s3.host}:{s3.port}/{BUCKET}", "authority": s3.ca_file.read_text()},
+        "networkPolicies": {
+            **VALUES["networkPolicies"],
+            "saveStore": {"ranges": [f"{HOST_ADDRESS}/32"], "port": s3.port},
+        },
+    }
+
+
+def worker_secret() -> dict[str, str]:
+    """What an operator puts into it."""
+    return {
+        "link": "a" * 64,
+        "save-keys": Keyring((new_key("first"),)).format(),
+        "store-key-id": KEY_ID,
+        "store-key": SECRET,
+    }
 
 
 @dataclass
@@ -48,6 +74,7 @@ class Whole:
     helm: Helm
     database_url: str
     api: httpx.Client
+    values: Values
 
     def kubectl(self, namespace: str, *arguments: str) -> str:
         """kubectl in a namespace."""
@@ -67,20 +94,27 @@ class Whole:
 
 
 @pytest.fixture(scope="module")
-def whole(cluster: Cluster) -> Iterator[Whole]:
-    """Overworld, installed by the real helm on a PostgreSQL by URL, every NetworkPolicy enforced."""
+def whole(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    """Overworld, installed by the real helm on a PostgreSQL by URL with saves to an S3 store, every NetworkPolicy
+    enforced."""
     for archive in build_images("overworld", "luanti"):
         cluster.import_images(archive)
     nodes = list(cluster.nodes.values())
-    with run_cluster(HOST_ADDRESS, DATABASE_PORT) as admin_url, enforced(nodes, cluster.kubeconfig):
+    with (
+        run_cluster(HOST_ADDRESS, DATABASE_PORT) as admin_url,
+        S3(tmp_path_factory.mktemp("store") / "s3", HOST_ADDRESS) as s3,
+        enforced(nodes, cluster.kubeconfig),
+    ):
         with psycopg.connect(admin_url, autocommit=True) as connection:
             connection.execute("CREATE DATABASE overworld")
         url = f"postgresql://{SUPERUSER}@{HOST_ADDRESS}:{DATABASE_PORT}/overworld"
         cluster.kubectl("create", "namespace", SYSTEM)
         secret = ("create", "secret", "generic", "overworld-database", f"--from-literal=url={url}")
         cluster.kubectl("--namespace", SYSTEM, *secret)
-        helm = Helm(cluster.kubeconfig)
-        helm.install(RELEASE, SYSTEM, VALUES)
+        contents = [f"--from-literal={name}={content}" for name, content in worker_secret().items()]
+        cluster.kubectl("--namespace", SYSTEM, "create", "secret", "generic", "overworld-worker", *contents)
+        helm, values = Helm(cluster.kubeconfig), values_with(s3)
+        helm.install(RELEASE, SYSTEM, values)
         address = wait_until(lambda: _address(cluster), 20, "web has its address")
         token = cluster.kubectl(
             "--namespace", SYSTEM, "exec", "deployment/arcade-controller", "--", "overworld", "db", "admin-token"
@@ -88,7 +122,7 @@ def whole(cluster: Cluster) -> Iterator[Whole]:
         headers = {"Authorization": f"Bearer {token}"}
         base = f"http://{address}/api/v1"
         with httpx.Client(base_url=base, headers=headers, timeout=10, trust_env=False) as api:
-            yield Whole(cluster, helm, url, api)
+            yield Whole(cluster, helm, url, api, values)
         helm.uninstall(RELEASE, SYSTEM)
         cluster.kubectl("delete", "namespace", SYSTEM, "--timeout=60s")
 
@@ -156,7 +190,8 @@ def test_a_server_asked_for_by_api_runs_and_an_upgrade_does_not_disturb_it(whole
     before = whole.pod(server_id)
     old = set(whole.kubectl(SYSTEM, "get", "pods", "--output=name").split())
     with player.at_the_door():
-        whole.helm.install(RELEASE, SYSTEM, {**VALUES, "settings": {**VALUES["settings"], "retention": "P14D"}})
+        settings = {**VALUES["settings"], "retention": "P14D"}
+        whole.helm.install(RELEASE, SYSTEM, {**whole.values, "settings": settings})
         wait_until(
             lambda: not old & set(whole.kubectl(SYSTEM, "get", "pods", "--output=name").split()),
             90,
@@ -171,6 +206,71 @@ def test_a_server_asked_for_by_api_runs_and_an_upgrade_does_not_disturb_it(whole
     assert [one["restartCount"] for one in after["status"]["containerStatuses"]] == [0]
     json_of(whole.api.post(f"/servers/{server_id}/stop"))
     wait_until(lambda: whole.server(server_id)["state"] == "stopped", 60, "the new controller stops it")
+
+
+def name_the_worker(whole: Whole) -> None:
+    """Web finds the worker's Service by its name: the test cluster has nobody who tells names."""
+    ask = ("get", "service", "arcade-worker", "--output=jsonpath={.spec.clusterIP}")
+    alias = {"ip": whole.kubectl(SYSTEM, *ask), "hostnames": ["arcade-worker"]}
+    change = json.dumps({"spec": {"template": {"spec": {"hostAliases": [alias]}}}})
+    whole.kubectl(SYSTEM, "patch", "deployment", "arcade-web", f"--patch={change}")
+    whole.kubectl(SYSTEM, "rollout", "status", "deployment/arcade-web", "--timeout=60s")
+
+
+def ended(whole: Whole, answer: httpx.Response) -> dict[str, Any]:
+    """The operation, once it has succeeded."""
+    assert answer.status_code == 202, answer.text
+    where = f"/operations/{answer.json()['id']}"
+
+    def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = json_of(whole.api.get(where))
+        return None if found["outcome"] == "running" else found
+
+    done = wait_until(look, 150, f"{where} ends: {json_of(whole.api.get(where))}")
+    assert done is not None
+    assert done["outcome"] == "succeeded", done
+    return done
+
+
+@pytest.mark.timeout(600)
+def test_worlds_are_saved_restored_cloned_and_looked_into(whole: Whole) -> None:
+    """By the worker of the chart, with its rights and under its policies: a running game is saved quieted, its database
+    by SQLite; its files are read and changed through web; a restore goes back and its undo forward; a stop is saved,
+    and a server made of it. No key is in any object but the operator's Secret."""
+    name_the_worker(whole)
+    created = json_of(whole.api.post("/servers", json={"name": "garden", "game": "luanti"}))
+    url = f"/servers/{created['id']}"
+    wait_until(lambda: whole.server(created["id"])["state"] == "running", 90, "the server runs")
+    note = f"{url}/files/content"
+    assert whole.api.put(note, params={"path": "note.txt"}, content=b"before", headers=BYTES).status_code in {200, 201}
+    ended(whole, whole.api.post(f"{url}/saves", json={"label": "first"}))
+    (save,) = json_of(whole.api.get(f"{url}/saves"))["items"]
+    assert (save["state"], save["quiet"], save["error"]) == ("kept", "quieted", "")
+    inside = [item["name"] for item in json_of(whole.api.get(f"/saves/{save['id']}/files"))["items"]]
+    assert "note.txt" in inside
+    assert whole.api.put(note, params={"path": "note.txt"}, content=b"after", headers=BYTES).status_code == 200
+    ended(whole, whole.api.post(f"{url}/restore", json={"save_id": save["id"]}))
+    wait_until(lambda: whole.server(created["id"])["state"] == "running", 90, "it runs on the restored world")
+    assert whole.api.get(note, params={"path": "note.txt"}).content == b"before"
+    ended(whole, whole.api.post(f"{url}/undo-restore"))
+    wait_until(lambda: whole.server(created["id"])["state"] == "running", 90, "it runs on its own world again")
+    assert whole.api.get(note, params={"path": "note.txt"}).content == b"after"
+    json_of(whole.api.post(f"{url}/stop"))
+
+    def stop_save() -> dict[str, Any] | None:
+        found = [one for one in json_of(whole.api.get(f"{url}/saves"))["items"] if one["reason"] == "stop"]
+        return found[0] if found and found[0]["state"] == "kept" else None
+
+    last = wait_until(stop_save, 120, "the stopped world is saved")
+    assert last is not None
+    assert last["quiet"] == "stopped"
+    assert whole.api.get(note, params={"path": "note.txt"}).content == b"after"  # of a stopped server
+    clone = ended(whole, whole.api.post(f"/saves/{last['id']}/clone", json={"name": "copy"}))
+    copied = whole.api.get(f"/servers/{clone['server_id']}/files/content", params={"path": "note.txt"})
+    assert copied.content == b"after"
+    kept = whole.kubectl(GAMES, "get", "pods,secrets,configmaps,events", "-ojson")
+    kept += whole.kubectl(SYSTEM, "get", "pods,configmaps,events,deployments", "-ojson")
+    assert [one for one in worker_secret().values() if one != KEY_ID and one in kept] == []
 
 
 def test_what_web_lacks_it_does_not_have(whole: Whole) -> None:

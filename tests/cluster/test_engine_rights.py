@@ -9,13 +9,15 @@ import pytest
 
 from cluster.harness.audit import asked
 from cluster.kube_stage import KubeStage
-from cluster.rights import CONTROLLER, MONITOR, WEB, granted
+from cluster.rights import CONTROLLER, MONITOR, WEB, WORKER, granted
 from contract.test_console import lines_are
 from contract.test_engine import last_exit, reaches, started
 from overworld.domain.errors import Conflict, EngineError, Unavailable
 from overworld.domain.games import Protocol
 from overworld.domain.observed import Phase, Removal, WantedAddress
 from overworld.domain.servers import Endpoint, ServerId
+from overworld.engines.base import gather_answer
+from overworld.engines.kube.agents import KubeWorlds
 from overworld.engines.kube.console import KubeConsole
 from overworld.engines.kube.engine import KubeEngine
 from waiting import eventually
@@ -32,16 +34,18 @@ ELSEWHERE: dict[str, set[Right]] = {
     },
     MONITOR: set(),
     WEB: set(),
+    WORKER: set(),
 }
 """What parts need that have tests of their own, not the life of one server on a disk."""
 
 
 async def test_the_life_of_a_server_needs_each_right_of_the_chart_and_no_other(stage: KubeStage) -> None:
-    """Made, run, watched, measured, spoken to, ended by its node, stopped, purged: by controller, monitor and web, each
-    as itself. Nothing was asked of the API server that is not granted, and nothing granted that was not asked for."""
+    """Made, run, watched, measured, spoken to, its world reached and another made, ended by its node, stopped, purged:
+    by controller, monitor, web and worker, each as itself. Nothing was asked of the API server that is not granted, and
+    nothing granted that was not asked for."""
     await _live(stage)
     seen = asked(stage.cluster.control_plane.audit_log)
-    for role in (CONTROLLER, MONITOR, WEB):
+    for role in (CONTROLLER, MONITOR, WEB, WORKER):
         account = f"{stage.namespace}:{stage.namespace}-{role}"
         used = {(one.group, one.resource, one.verb) for one in seen if one.account == account}
         assert used - granted(role) == set(), f"{role} lacks these"
@@ -59,6 +63,7 @@ async def _live(stage: KubeStage) -> None:
     console.send(want.server_id, "write 3")
     await lines_are(console, want.server_id, 3)
     await _measure(stage, want.server_id)
+    await _work(stage, want.server_id)
     pod = stage.kubectl("get", "pods", "--output=name").strip()
     stage.kubectl("patch", pod, "--type=merge", '--patch={"spec":{"activeDeadlineSeconds":1}}')
     await eventually(lambda: pod not in stage.kubectl("get", "pods", "--output=name"), 30, "the ended pod is let go")
@@ -66,8 +71,9 @@ async def _live(stage: KubeStage) -> None:
     await engine.apply(replace(want, running=False), launch)
     await reaches(engine, want, Phase.STOPPED)
     assert last_exit(engine, want).save_seen
-    await eventually(lambda: stage.kubectl("get", "pods", "--output=name") == "", 10, "the pod is let go")
+    await eventually(lambda: stage.kubectl("get", "pods", "--output=name") == "", 30, "the pods are let go")
     await engine.delete(Removal(want.server_id, 1))
+    await engine.delete(Removal(want.server_id, 2))
     await engine.delete(Removal(want.server_id))
     assert not engine.observed(want.server_id).exists
 
@@ -87,6 +93,24 @@ async def _measure(stage: KubeStage, server_id: ServerId) -> None:
         await eventually(is_measured, 30, "the node has measured it")
     finally:
         await monitor.close()
+
+
+async def _work(stage: KubeStage, server_id: ServerId) -> None:
+    """As the worker: in the game's pod, in one beside it, and through the console."""
+    worker = KubeEngine(stage.accounts.config(WORKER), stage.options, observe_only=True)
+    place = stage.place(server_id)
+    console = KubeConsole(stage.accounts.config(WORKER), stage.namespace, lambda _: place)
+    try:
+        await worker.start(lambda _: None)
+        worlds = KubeWorlds(worker.stewards)
+        await worlds.make_world(server_id, 2, like=1)
+        for generation in (1, 2):
+            await gather_answer(worlds.run(server_id, generation, {"verb": "list"}))
+        console.send(server_id, "write 1")
+        assert console.lines(server_id, after=None, limit=1)
+    finally:
+        console.close()
+        await worker.close()
 
 
 async def test_without_a_right_the_console_says_so(stage: KubeStage) -> None:

@@ -14,7 +14,7 @@ import pytest
 from cluster.doomed import HOLDER_PREFIX, Doom, controller
 from cluster.harness.cluster import Cluster
 from cluster.kube_stage import STORAGE_CLASS
-from cluster.scripted_image import CATALOGUE, REGISTRY, TAG
+from cluster.scripted_image import CATALOGUE, REGISTRY, STEWARD_IMAGE, TAG
 from overworld.domain.accounts import Actor, Quota, Role
 from overworld.domain.state import State
 from overworld.games.catalogue import Catalogue
@@ -48,6 +48,7 @@ class Ground:
             "kube_namespace": NAMESPACE,
             "kube_registry": REGISTRY,
             "kube_image_tag": TAG,
+            "kube_steward_image": STEWARD_IMAGE,
             "kube_disk_class": STORAGE_CLASS,
             "kube_cpu_request_millis": 10,
             "disk_mib": 64,

@@ -18,7 +18,7 @@ from cluster.harness.cluster import Cluster
 from cluster.harness.names import RUN_FOLDER
 from cluster.kube_stage import STORAGE_CLASS
 from cluster.rights import ALL, Accounts
-from cluster.scripted_image import CATALOGUE, REGISTRY, TAG
+from cluster.scripted_image import CATALOGUE, REGISTRY, STEWARD_IMAGE, TAG
 from installation import Installation, folder_for_everybody, json_of
 from overworld.engines.kube.names import FIELD_MANAGER
 from overworld.engines.kube.objects import KEEPER_MEMORY_MIB
@@ -44,6 +44,7 @@ def installation(prepared: Cluster) -> Iterator[Installation]:
             kubeconfig=str(accounts.write(ALL, folder / "kubeconfig")),
             kube_registry=REGISTRY,
             kube_image_tag=TAG,
+            kube_steward_image=STEWARD_IMAGE,
             kube_disk_class=STORAGE_CLASS,
             kube_cpu_request_millis="10",
             disk_mib="64",

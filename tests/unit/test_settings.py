@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from overworld.mistakes import mistakes
 from overworld.settings import Settings
 
 
@@ -51,6 +52,29 @@ def test_wrong_settings_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, 
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert [error["loc"] for error in caught.value.errors()] == [(name.lower(),)]
+
+
+@pytest.mark.parametrize(
+    ("engine", "store", "saves"),
+    [("local", None, True), ("kube", None, False), ("kube", "s3:s3.example.com/b", True), ("memory", None, False)],
+)
+def test_who_saves(monkeypatch: pytest.MonkeyPatch, engine: str, store: str | None, saves: bool) -> None:
+    """One machine always does; a cluster only into a store that all its nodes reach."""
+    monkeypatch.setenv("OVERWORLD_ENGINE", engine)
+    if store is not None:
+        monkeypatch.setenv("OVERWORLD_SAVE_STORE", store)
+    assert Settings().has_workers is saves
+
+
+def test_a_cluster_saves_into_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is told what would do."""
+    monkeypatch.setenv("OVERWORLD_ENGINE", "kube")
+    monkeypatch.setenv("OVERWORLD_SAVE_STORE", "local:/saves")
+    with pytest.raises(ValidationError) as wrong:
+        Settings()
+    ((name, says),) = mistakes(wrong.value)
+    assert name == "OVERWORLD_SAVE_STORE"
+    assert "it must be s3:" in says
 
 
 def test_folders_are_separated_by_colons(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,8 @@ def find_local_installation() -> Target:
     # Slow to import, and needed only where neither environment nor file say where Overworld is.
     from pydantic import ValidationError
 
-    from overworld.settings import Settings, mistakes
+    from overworld.mistakes import mistakes
+    from overworld.settings import Settings
 
     try:
         settings = Settings()

@@ -69,7 +69,7 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
             if stop_games:
                 stack.push_async_callback(stop_all_games, wiring.open_engine(settings), click.echo)
             await wait_until_free(settings.listen_host, settings.listen_port, stop)
-            await stack.enter_async_context(wiring.files_server(settings, database))
+            await stack.enter_async_context(wiring.files_server(settings, database, engine))
             await stack.enter_async_context(web_process())
             async with asyncio.TaskGroup() as roles:
                 controller = run_controller(

@@ -199,7 +199,7 @@ class Recover:
         generations = Generations(self._settings.data_folder / "servers")
         await asyncio.to_thread(generations.make_place, server.id, server.number)
         assert save.snapshot_id is not None
-        await wiring.open_snapshots(self._settings, self._store).restore(
+        await wiring.open_local_snapshots(self._settings, self._store).restore(
             World(server.id, server.number, server.world_generation),
             repository,
             save.snapshot_id,

@@ -24,6 +24,7 @@ from lightkube.types import on_error_stop
 
 from bench.kube.rows import GAME, MEMORY_MIB, server_ids
 from bench.kube.stage import BARE_NAMESPACE, GAMES_FOLDER, REGISTRY, STORAGE_CLASS, TAG
+from cluster.scripted_image import STEWARD_IMAGE
 from overworld.domain.games import Game
 from overworld.domain.observed import Want, WantedAddress
 from overworld.domain.servers import Desired, Endpoint, Network, Server
@@ -40,6 +41,7 @@ OPTIONS = KubeOptions(
     namespace=BARE_NAMESPACE,
     registry=REGISTRY,
     image_tag=TAG,
+    steward_image=STEWARD_IMAGE,
     storage_class=STORAGE_CLASS,
     world_size_mib=64,
     service_type=ServiceType.CLUSTER_IP,

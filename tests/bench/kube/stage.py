@@ -23,6 +23,7 @@ import yaml
 
 from cluster.harness.cluster import Cluster
 from cluster.harness.provisioner import DISK
+from cluster.scripted_image import STEWARD_IMAGE
 from installation import free_port
 from waiting import wait_until
 
@@ -121,6 +122,7 @@ def environment(kubeconfig: Path, database_url: str, **settings: str) -> dict[st
         "kube_namespace": NAMESPACE,
         "kube_registry": REGISTRY,
         "kube_image_tag": TAG,
+        "kube_steward_image": STEWARD_IMAGE,
         "kube_disk_class": STORAGE_CLASS,
         "kube_service_type": "ClusterIP",
         "kube_cpu_request_millis": "10",

@@ -17,6 +17,21 @@ capabilities: {drop: [ALL]}
     secretKeyRef: {name: {{ .Values.database.secretName }}, key: {{ .Values.database.secretKey }}}
 {{- end }}
 
+{{/* What web and worker know each other by, and, for the worker alone, the keys of saves. */}}
+{{- define "overworld.workerSecret" -}}
+{{- $root := index . 0 -}}
+{{- $names := dict "OVERWORLD_WORKER_SECRET" "link" -}}
+{{- if and (eq (index . 1) "worker") $root.Values.saves.store -}}
+{{- $keys := dict "OVERWORLD_SAVE_KEYS" "save-keys" "OVERWORLD_SAVE_STORE_KEY_ID" "store-key-id" "OVERWORLD_SAVE_STORE_KEY" "store-key" -}}
+{{- $names = merge $names $keys -}}
+{{- end -}}
+{{- range $name, $key := $names }}
+- name: {{ $name }}
+  valueFrom:
+    secretKeyRef: {name: {{ $root.Values.worker.secretName }}, key: {{ $key }}}
+{{- end }}
+{{- end }}
+
 {{- define "overworld.pullSecrets" -}}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
@@ -36,6 +51,8 @@ probes, and who has an identity at Azure.
 {{- $values := index . 2 -}}
 {{- $name := printf "%s-%s" (include "overworld.name" $root) $role -}}
 {{- $isWeb := eq $role "web" -}}
+{{- $isWorker := eq $role "worker" -}}
+{{- $hasAuthority := and $isWorker $root.Values.saves.authority -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -57,7 +74,7 @@ spec:
         {{- end }}
       annotations:
         # Settings are read once, at the start of a process: new ones need new pods.
-        overworld/settings: {{ include "overworld.settings" $root | sha256sum | trunc 16 | quote }}
+        overworld/settings: {{ cat (include "overworld.settings" $root) $root.Values.saves.authority | sha256sum | trunc 16 | quote }}
     spec:
       serviceAccountName: {{ $name }}
       enableServiceLinks: false
@@ -86,6 +103,15 @@ spec:
           env:
             {{- include "overworld.databaseUrl" $root | nindent 12 }}
             - {name: HOME, value: /tmp}
+            {{- if or $isWeb $isWorker }}
+            {{- include "overworld.workerSecret" (list $root $role) | nindent 12 }}
+            {{- end }}
+            {{- if $isWorker }}
+            - {name: OVERWORLD_WORKER_LISTEN, value: "0.0.0.0:8471"}
+            {{- end }}
+            {{- if $hasAuthority }}
+            - {name: OVERWORLD_SAVE_STORE_CA_FILE, value: /etc/overworld/authority.pem}
+            {{- end }}
           {{- if $isWeb }}
           ports:
             - {name: http, containerPort: 8470}
@@ -105,18 +131,31 @@ spec:
             # So that who still sends requests here has heard that it goes.
             preStop:
               sleep: {seconds: 5}
-          {{- else if $root.Values.metrics.enabled }}
+          {{- else if or $isWorker $root.Values.metrics.enabled }}
           ports:
+            {{- if $isWorker }}
+            - {name: files, containerPort: 8471}
+            {{- end }}
+            {{- if $root.Values.metrics.enabled }}
             - {name: metrics, containerPort: {{ $root.Values.metrics.port }}}
+            {{- end }}
           readinessProbe:
-            tcpSocket: {port: metrics}
+            tcpSocket: {port: {{ ternary "files" "metrics" $isWorker }}}
             periodSeconds: 5
           {{- end }}
           resources: {{- toYaml $values.resources | nindent 12 }}
           securityContext: {{- include "overworld.containerSecurity" $root | nindent 12 }}
           volumeMounts:
             - {name: tmp, mountPath: /tmp}
+            {{- if $hasAuthority }}
+            - {name: save-store, mountPath: /etc/overworld, readOnly: true}
+            {{- end }}
       volumes:
         - name: tmp
-          emptyDir: {sizeLimit: 256Mi}
+          # The worker's holds what restic remembers of the store: 4 GiB at a start.
+          emptyDir: {sizeLimit: {{ ternary "8Gi" "256Mi" $isWorker }}}
+        {{- if $hasAuthority }}
+        - name: save-store
+          configMap: {name: {{ include "overworld.name" $root }}-save-store}
+        {{- end }}
 {{- end }}

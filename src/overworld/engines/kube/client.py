@@ -47,11 +47,12 @@ class KubeClient:
         self._credential = Credential(chosen)
         self._tls = tls_context(chosen)
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """Close every connection. Safe to call twice."""
-        if self._session is not None:
-            await self._session.close()
+        for session in filter(None, (self._session, self._sockets)):
+            await session.close()
 
     async def apply(self, path: str, manifest: Mapping[str, Any]) -> bytes:
         """Server-side apply of one object; the object as it is now. Equal content changes nothing in the cluster."""
@@ -107,7 +108,7 @@ class KubeClient:
         signed = await self._credential.headers()
         while True:
             try:
-                socket = await self._open_session().ws_connect(
+                socket = await self._open_sockets().ws_connect(
                     self._server + path,
                     params=params,
                     headers=signed,
@@ -182,9 +183,18 @@ class KubeClient:
         """One for all, made where a loop runs. The environment's proxies are for the internet, not for the cluster:
         they are not looked at."""
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._tls, limit=MOST_CONNECTIONS)
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            self._session = self._make_session(MOST_CONNECTIONS)
         return self._session
+
+    def _open_sockets(self) -> aiohttp.ClientSession:
+        """Those that last as long as somebody reads a file must not hold up requests."""
+        if self._sockets is None:
+            self._sockets = self._make_session(0)
+        return self._sockets
+
+    def _make_session(self, most_connections: int) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(ssl=self._tls, limit=most_connections)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
 import msgspec
+import structlog
 
 from overworld.domain.errors import Conflict, EngineRefused, EngineUnavailable
 from overworld.domain.servers import ServerId
@@ -28,6 +29,8 @@ READY_WITHIN_SECONDS = 180.0
 """A disk is attached in 10 to 60 s, and a node may have to load the image."""
 GONE_WITHIN_SECONDS = 60.0
 LOOK_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
 
 MISSING = "The world is not there. It is made at the first start."
 
@@ -171,6 +174,8 @@ class Stewards:
         self, server_id: ServerId, find_in_game: Callable[[], str | None], make: Callable[[], Manifest]
     ) -> str:
         """The pod that has a running steward; made if it has to be. What is ending is waited for."""
+        if not self._state.is_complete:
+            raise EngineUnavailable("The cluster is still being looked at.")
         give_up_at = monotonic() + READY_WITHIN_SECONDS
         while monotonic() < give_up_at:
             changed = self._changed()
@@ -211,6 +216,10 @@ class Stewards:
         command = [*PYTHON, PROGRAM, "run", folder, *program]
         try:
             async with execute(self._client, f"{self._paths.pods}/{pod}", STEWARD, command) as running:
-                yield running
+                try:
+                    yield running
+                except EngineUnavailable:
+                    log.warning("a program at a world ended without its answer", pod=pod, said=running.words)
+                    raise
         except Missing as error:
             raise EngineUnavailable("The pod at its world has just ended.") from error

@@ -234,7 +234,7 @@ def check(call: Call, server_id: str) -> Reply:
 def require_workers(call: Call) -> None:
     """Nobody would ever do it where no worker reaches the worlds. Raises Unavailable."""
     if not call.installation.settings.has_workers:
-        raise Unavailable("Worlds cannot be saved or restored by this installation yet.")
+        raise Unavailable("Worlds are neither saved nor restored here: the operator has set no OVERWORLD_SAVE_STORE.")
 
 
 def _page(call: Call, query: SavesAsked, server_id: str | None) -> Reply:

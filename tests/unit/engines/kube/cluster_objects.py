@@ -9,7 +9,7 @@ import msgspec
 
 from overworld.engines.kube.exits import Memory, ToldExit
 from overworld.engines.kube.models import Claim, Deployment, Pod, Service
-from overworld.engines.kube.names import EXIT_SEEN, LAST_EXIT, RESTARTS, SERVER, SPEC_HASH, WORLD_GENERATION
+from overworld.engines.kube.names import EXIT_SEEN, LAST_EXIT, RESTARTS, SERVER, SPEC_HASH, UNFINISHED, WORLD_GENERATION
 from overworld.engines.kube.seen import ServerObjects
 
 SERVER_ID = "b7k2m9q4t6w8"
@@ -135,13 +135,16 @@ def memory(**changes: Any) -> str:
     return msgspec.json.encode(Memory(told_exit, 0, "spec-0", 1)).decode()
 
 
-def claim(generation: int = 1, *, phase: str = "Bound", deleted: str | None = None) -> Claim:
+def claim(
+    generation: int = 1, *, phase: str = "Bound", deleted: str | None = None, unfinished: str | None = None
+) -> Claim:
     """A volume claim of a world."""
     content: dict[str, Any] = {
         "metadata": {
             "name": f"{SERVER_ID}-world-{generation}",
             "labels": {SERVER: SERVER_ID, WORLD_GENERATION: str(generation)},
             "deletionTimestamp": deleted,
+            "annotations": {} if unfinished is None else {UNFINISHED: unfinished},
         },
         "spec": {"volumeName": "pv-1"},
         "status": {"phase": phase},

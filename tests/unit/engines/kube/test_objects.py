@@ -20,6 +20,7 @@ from overworld.engines.kube.manifests import Manifest
 from overworld.engines.kube.names import RENDERED, RESTARTS, SPEC_HASH
 from overworld.engines.kube.objects import render_deployment, render_secret, render_service
 from overworld.engines.kube.options import KubeOptions, ServiceType
+from overworld.engines.kube.steward_pods import render_scratch, render_steward
 from overworld.engines.kube.volumes import render_claim, render_volume
 from unit.engines.kube.wants import LAUNCH, WANT
 
@@ -66,6 +67,9 @@ OBJECTS = {
     "service-balancer-of-its-own": render_service(WANT, WantedAddress(), OPTIONS),
     "service-inside": render_service(WANT, WantedAddress(), INSIDE),
     "secret": render_secret(WANT, LAUNCH),
+    "steward": render_steward(WANT.server_id, 2, OPTIONS),
+    "steward-with-base": render_steward(WANT.server_id, 3, OPTIONS, base_generation=2),
+    "steward-scratch": render_scratch(WANT.server_id, OPTIONS),
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from overworld.domain.observed import Phase, ProcessSeen
 from overworld.engines.kube.exits import remember
 from overworld.engines.kube.models import Pod
+from overworld.engines.kube.names import BEING_MADE, UNWANTED
 from overworld.engines.kube.seen import ServerObjects, see_process, see_way_in
 from unit.engines.kube.cluster_objects import (
     ENDED_AT,
@@ -205,6 +206,14 @@ def test_a_game_that_was_lost_with_its_node_is_told_so() -> None:
         assert end is not None
         assert (end.lost_with, end.asked, end.save_seen, end.status, end.signal) == ("node-1", False, None, None, None)
         assert end.at == datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("mark", [BEING_MADE, UNWANTED])
+def test_what_is_still_being_made_is_no_world(mark: str) -> None:
+    """Nor what will never be one; but there is something."""
+    seen = ServerObjects(deployment=None, pods=(), claims=(claim(2, unfinished=mark),), services=())
+    assert seen.worlds == set()
+    assert seen.exists
 
 
 def test_worlds_that_are_being_removed_are_none() -> None:
