@@ -20,6 +20,7 @@ from overworld.engines.base import gather_answer
 from overworld.engines.kube.agents import KubeWorlds
 from overworld.engines.kube.console import KubeConsole
 from overworld.engines.kube.engine import KubeEngine
+from overworld.engines.kube.names import SERVER
 from waiting import eventually
 
 Right = tuple[str, str, str]
@@ -64,7 +65,7 @@ async def _live(stage: KubeStage) -> None:
     await lines_are(console, want.server_id, 3)
     await _measure(stage, want.server_id)
     await _work(stage, want.server_id)
-    pod = stage.kubectl("get", "pods", "--output=name").strip()
+    pod = stage.kubectl("get", "pods", f"--selector={SERVER}={want.server_id}", "--output=name").strip()
     stage.kubectl("patch", pod, "--type=merge", '--patch={"spec":{"activeDeadlineSeconds":1}}')
     await eventually(lambda: pod not in stage.kubectl("get", "pods", "--output=name"), 30, "the ended pod is let go")
     await reaches(engine, want, Phase.READY)

@@ -153,6 +153,7 @@ async def savings(stage: KubeStage, s3: S3, tmp_path: Path) -> AsyncIterator[Sav
     await found.place.close()
 
 
+@pytest.mark.timeout(300)
 async def test_what_comes_back_is_what_was_saved(savings: Savings) -> None:
     """Of a running game and of a stopped one; wholly, and single files into the world as it is; the drill says so too,
     and that something else came to be."""

@@ -16,12 +16,12 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from overworld.domain.errors import DiskFull, EngineUnavailable, OverworldError
@@ -168,16 +168,16 @@ async def _run(request: Request, tell: Tell) -> dict[str, Any]:
 def _take_over() -> None:
     """Nobody else is on an errand here. Whoever was has lost its worker, or its worker the lease: it is ended."""
     lock = os.open(ROOM / "errand", os.O_RDWR | os.O_CREAT, 0o600)
-    give_up_at = monotonic() + TAKEN_OVER_WITHIN_SECONDS
+    give_up_at = time.monotonic() + TAKEN_OVER_WITHIN_SECONDS
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
-            number = signal.SIGTERM if monotonic() < give_up_at else signal.SIGKILL
+            number = signal.SIGTERM if time.monotonic() < give_up_at else signal.SIGKILL
             with suppress(ProcessLookupError, ValueError):
                 os.kill(int(os.pread(lock, 20, 0)), number)
-            signal.sigtimedwait([], 0.5)
+            time.sleep(0.5)
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
 

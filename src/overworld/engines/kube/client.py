@@ -35,6 +35,10 @@ class Expired(Exception):
     """410: what was asked to be continued is too long ago. Never leaves the engine."""
 
 
+class Exists(Exception):
+    """409: an object of that name was there already. Never leaves the engine."""
+
+
 class KubeClient:
     """One per engine. Every method raises ``Missing``, ``EngineUnavailable`` or ``EngineRefused``; nothing is tried
     twice here. Paths begin with ``/api`` or ``/apis``."""
@@ -58,6 +62,11 @@ class KubeClient:
         """Server-side apply of one object; the object as it is now. Equal content changes nothing in the cluster."""
         params = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return await self._send("PATCH", path, manifest, params, content_type=APPLY)
+
+    async def create(self, collection: str, manifest: Mapping[str, Any]) -> bytes:
+        """Make one object, which takes less rights than to apply it; the object as it is now. Raises ``Exists``."""
+        params = {"fieldManager": FIELD_MANAGER}
+        return await self._send("POST", collection, manifest, params, content_type="application/json")
 
     async def merge(self, path: str, changes: Mapping[str, Any]) -> bytes:
         """Change some fields (RFC 7386); the object as it is now."""
@@ -213,16 +222,18 @@ def _no_answer(error: Exception) -> EngineUnavailable:
     return EngineUnavailable(f"The Kubernetes API does not answer: {said}.")
 
 
-def explain(status: int, body: bytes) -> EngineError | Missing | Expired:
+def explain(status: int, body: bytes) -> EngineError | Missing | Exists | Expired:
     """What a failed request means. The API server's own sentence is kept: it names the quota, the policy, the field."""
     try:
-        message = msgspec.json.decode(body, type=Failure).message
+        failure = msgspec.json.decode(body, type=Failure)
     except msgspec.DecodeError:
-        message = body[:500].decode("utf-8", "replace")
-    message = message or f"status {status}"
+        failure = Failure(message=body[:500].decode("utf-8", "replace"))
+    message = failure.message or f"status {status}"
     match status:
         case 404:
             return Missing(message)
+        case 409 if failure.reason == "AlreadyExists":
+            return Exists(message)
         case 410:
             return Expired(message)
         case 403:

@@ -77,7 +77,8 @@ class KubeNodes(Nodes):
             pod
             for server_id in sorted(self._state.pods.server_ids())
             for pod in self._state.pods.of(server_id).values()
-            if server_id and pod.spec.node_name and not pod.is_over
+            # Stewards without a game tolerate no node that is lost, and are gone soon anyway.
+            if server_id and pod.spec.node_name and not pod.is_over and not pod.is_steward
         )
         return tuple(
             Guest(

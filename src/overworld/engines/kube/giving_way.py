@@ -40,9 +40,7 @@ class GivingWay:
     def look(self, server_id: ServerId) -> None:
         """Something of that server changed: remove what is to be removed. Never blocks, never raises."""
         if server_id not in self._tasks and (self._stewards(server_id) or self._unwanted(server_id)):
-            task = asyncio.get_running_loop().create_task(self._remove_all(server_id))
-            self._tasks[server_id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(server_id, None))
+            self._tasks[server_id] = asyncio.get_running_loop().create_task(self._run(server_id))
 
     async def close(self) -> None:
         """Stop; what was not removed is found again. Safe to call twice."""
@@ -65,8 +63,19 @@ class GivingWay:
         ]
 
     def _unwanted(self, server_id: ServerId) -> list[int]:
-        claims = self._state.objects(server_id).claims
-        return [claim.metadata.world_generation for claim in claims if claim.is_unwanted]
+        """Never the generation that the server runs on, whoever has marked it."""
+        objects = self._state.objects(server_id)
+        deployment = objects.deployment
+        present = deployment.spec.template.metadata.world_generation if deployment is not None else None
+        generations = (claim.metadata.world_generation for claim in objects.claims if claim.is_unwanted)
+        return [generation for generation in generations if generation != present]
+
+    async def _run(self, server_id: ServerId) -> None:
+        try:
+            await self._remove_all(server_id)
+        finally:
+            # Not by a callback: a change that came before it would be looked at by nobody.
+            del self._tasks[server_id]
 
     async def _remove_all(self, server_id: ServerId) -> None:
         failures = 0

@@ -12,7 +12,7 @@ import structlog
 
 from overworld.domain.errors import Conflict, EngineRefused, EngineUnavailable
 from overworld.domain.servers import ServerId
-from overworld.engines.kube.client import KubeClient, Missing
+from overworld.engines.kube.client import Exists, KubeClient, Missing
 from overworld.engines.kube.exec import Exec, execute
 from overworld.engines.kube.manifests import Manifest
 from overworld.engines.kube.models import Claim, Pod
@@ -29,10 +29,9 @@ READY_WITHIN_SECONDS = 180.0
 """A disk is attached in 10 to 60 s, and a node may have to load the image."""
 GONE_WITHIN_SECONDS = 60.0
 LOOK_SECONDS = 2.0
+MISSING = "The world is not there. It is made at the first start."
 
 log = structlog.get_logger(__name__)
-
-MISSING = "The world is not there. It is made at the first start."
 
 
 class Stewards:
@@ -165,10 +164,9 @@ class Stewards:
                     "NoSteward", "It runs since before its world could be reached. Restart the server, then try again."
                 )
             return pod.metadata.name if pod.steward_runs else ""
-        is_coming = objects.is_wanted and deployment is not None
-        if is_coming and deployment is not None and deployment.spec.template.metadata.world_generation == generation:
-            return ""
-        return None
+        if deployment is None or not objects.is_wanted:
+            return None
+        return "" if deployment.spec.template.metadata.world_generation == generation else None
 
     async def _until_ready(
         self, server_id: ServerId, find_in_game: Callable[[], str | None], make: Callable[[], Manifest]
@@ -192,7 +190,12 @@ class Stewards:
         name: str = manifest["metadata"]["name"]
         pod = self._state.pods.find(name)
         if pod is None:
-            made = await send(self._client, self._paths.pods, manifest)
+            try:
+                made = await self._client.create(self._paths.pods, manifest)
+            except Exists:  # another worker's, of which the watch has yet to tell
+                return ""
+            except Missing as error:
+                raise EngineUnavailable(f"The namespace of games is gone: {error}") from error
             self._state.pods.remember(msgspec.json.decode(made, type=Pod))
             return ""
         is_usable = pod.metadata.deletion_timestamp is None and not pod.is_over and pod.steward_runs

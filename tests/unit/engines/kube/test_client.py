@@ -7,7 +7,7 @@ import json
 import pytest
 
 from overworld.domain.errors import EngineRefused, EngineUnavailable
-from overworld.engines.kube.client import Expired, Missing, explain
+from overworld.engines.kube.client import Exists, Expired, Missing, explain
 
 
 def status(message: str) -> bytes:
@@ -43,10 +43,11 @@ def test_what_passes_is_unavailable(code: int) -> None:
     assert isinstance(explain(code, status("later")), EngineUnavailable)
 
 
-def test_gone_and_missing_are_for_the_engine_alone() -> None:
+def test_gone_missing_and_there_are_for_the_engine_alone() -> None:
     """They are no faults."""
     assert isinstance(explain(404, b""), Missing)
     assert isinstance(explain(410, b""), Expired)
+    assert isinstance(explain(409, b'{"status": "Failure", "reason": "AlreadyExists"}'), Exists)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>502</html>", b"[]", b"\xff\xfe"])
