@@ -37,6 +37,8 @@ from overworld.worker.snapshots import Boot, Compared, NothingToSave, OnProgress
 
 ERRANDS = ("/opt/overworld/bin/python", "-I", "-m", "overworld.worker.errands")
 """Where the image has it."""
+GRACE_SECONDS = 12.0
+"""For restic to remove its lock from the store."""
 SILENCE_SECONDS = 60.0
 """An errand gives a sign of life every 5 s."""
 SPARE_SECONDS = 120.0
@@ -79,7 +81,9 @@ class StewardSnapshots(Snapshots):
             "parent": parent,
             "tags": list(tags),
         }
-        steward = self._stewards.run(world.server_id, world.generation, LAYOUT.world, ERRANDS)
+        steward = self._stewards.run(
+            world.server_id, world.generation, LAYOUT.world, ERRANDS, grace_seconds=GRACE_SECONDS
+        )
         done = await _send(steward, request, repository, progress, deadline)
         if done["result"] is None:
             raise NothingToSave
@@ -126,7 +130,12 @@ class StewardSnapshots(Snapshots):
         base = None if base_generation is None else BASE
         request = {"errand": "restore", "snapshot_id": snapshot_id, "paths": list(paths), "base": base}
         steward = self._stewards.run(
-            world.server_id, world.generation, LAYOUT.world, ERRANDS, base_generation=base_generation
+            world.server_id,
+            world.generation,
+            LAYOUT.world,
+            ERRANDS,
+            base_generation=base_generation,
+            grace_seconds=GRACE_SECONDS,
         )
         await _send(steward, request, repository, progress, deadline)
         await self._stewards.finish_world(world.server_id, world.generation)
@@ -151,7 +160,7 @@ class StewardSnapshots(Snapshots):
     ) -> Compared:
         # In a pod of its own, with nothing but room on a node.
         request: dict[str, Any] = {"errand": "restore", "snapshot_id": snapshot_id, "paths": [], "base": None}
-        scratch = self._stewards.run_in_scratch(world.server_id, LAYOUT.world, ERRANDS)
+        scratch = self._stewards.run_in_scratch(world.server_id, LAYOUT.world, ERRANDS, grace_seconds=GRACE_SECONDS)
         done = await _send(scratch, request, repository, progress, deadline)
         look = {"verb": "tree", "hash": True, "seconds": deadline.total_seconds()}
         async with self._stewards.run_in_scratch(world.server_id, LAYOUT.world, (*PYTHON, AGENT, "tree")) as running:

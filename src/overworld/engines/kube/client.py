@@ -21,8 +21,6 @@ TIMEOUT_SECONDS = 10.0
 MOST_CONNECTIONS = 40
 """Requests at once, watches included. More make no API server faster, only each answer later; the others wait here."""
 
-CLOSE_SECONDS = 2.0
-
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 
@@ -51,12 +49,11 @@ class KubeClient:
         self._credential = Credential(chosen)
         self._tls = tls_context(chosen)
         self._session: aiohttp.ClientSession | None = None
-        self._sockets: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """Close every connection. Safe to call twice."""
-        for session in filter(None, (self._session, self._sockets)):
-            await session.close()
+        if self._session is not None:
+            await self._session.close()
 
     async def apply(self, path: str, manifest: Mapping[str, Any]) -> bytes:
         """Server-side apply of one object; the object as it is now. Equal content changes nothing in the cluster."""
@@ -114,18 +111,25 @@ class KubeClient:
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """A websocket for the length of the block. Whoever reads from it bounds the time. Raises ``Missing`` and
         EngineRefused as the other methods do, EngineUnavailable for any other refusal."""
+        # A session of its own, ended at once: a TLS connection that is closed politely outlives whoever closes it.
+        async with self._make_session(1) as session:
+            socket = await self._upgrade(session, path, params, protocol)
+            try:
+                yield socket
+            finally:
+                await session.close()
+                await socket.close()
+
+    async def _upgrade(
+        self, session: aiohttp.ClientSession, path: str, params: Sequence[tuple[str, str]], protocol: str
+    ) -> aiohttp.ClientWebSocketResponse:
         signed = await self._credential.headers()
+        url = self._server + path
         while True:
             try:
-                socket = await self._open_sockets().ws_connect(
-                    self._server + path,
-                    params=params,
-                    headers=signed,
-                    protocols=(protocol,),
-                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
-                    max_msg_size=0,
+                return await session.ws_connect(
+                    url, params=params, headers=signed, protocols=(protocol,), max_msg_size=0
                 )
-                break
             except aiohttp.WSServerHandshakeError as error:
                 renewed = await self._credential.renewed(signed) if error.status == 401 else None
                 if renewed is not None:
@@ -140,8 +144,6 @@ class KubeClient:
                 raise EngineUnavailable(f"The Kubernetes API answered {error.status} to {path}.") from error
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise _no_answer(error) from error
-        async with socket:
-            yield socket
 
     async def _send(
         self,
@@ -193,13 +195,9 @@ class KubeClient:
         they are not looked at."""
         if self._session is None:
             self._session = self._make_session(MOST_CONNECTIONS)
+        if self._session.closed:
+            raise EngineUnavailable("The engine was closed.")
         return self._session
-
-    def _open_sockets(self) -> aiohttp.ClientSession:
-        """Those that last as long as somebody reads a file must not hold up requests."""
-        if self._sockets is None:
-            self._sockets = self._make_session(0)
-        return self._sockets
 
     def _make_session(self, most_connections: int) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(ssl=self._tls, limit=most_connections)

@@ -3,7 +3,9 @@ right. It waits, and runs programs there for somebody outside. One file, standar
 image.
 
     steward.py wait [SECONDS]            its first process; ends when asked to, or after so long without a program
-    steward.py run FOLDER PROGRAM ...    PROGRAM in FOLDER, for as long as standard input stays open
+    steward.py run GRACE FOLDER PROGRAM ...
+                                         PROGRAM in FOLDER, for as long as standard input stays open; then it has GRACE
+                                         seconds to end
 
 Kubernetes leaves a program that was started by ``exec`` running when its caller dies; what the program can see of that
 is the end of its standard input. So the caller keeps it open until it has its answer, and its end ends the program.
@@ -26,8 +28,6 @@ IN_USE = "/tmp/steward"  # noqa: S108 (the container's own)
 LOOK_SECONDS = 1.0
 EOF_SECONDS = 1.0
 """For a program that reads its standard input to end by itself, and to say why."""
-GRACE_SECONDS = 12.0
-"""Above what restic needs to remove its lock from the store."""
 CHUNK = 256 * 1024
 PR_SET_PDEATHSIG = 1
 
@@ -48,7 +48,7 @@ def wait(seconds: float | None) -> None:
             fcntl.flock(lock, fcntl.LOCK_UN)
 
 
-def run(folder: str, program: list[str]) -> int:
+def run(grace_seconds: float, folder: str, program: list[str]) -> int:
     """The program's exit status. It is asked to end when standard input does, then killed with all that it started."""
     lock = os.open(IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_SH)
@@ -60,13 +60,13 @@ def run(folder: str, program: list[str]) -> int:
         start_new_session=True,
         preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL)),  # noqa: PLW1509 (no thread runs yet)
     )
-    threading.Thread(target=_feed, args=(process,), daemon=True).start()
+    threading.Thread(target=_feed, args=(process, grace_seconds), daemon=True).start()
     status = process.wait()
     os.utime(lock)
     return status
 
 
-def _feed(process: subprocess.Popen[bytes]) -> None:
+def _feed(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
     assert process.stdin is not None
     is_read = True
     while data := os.read(0, CHUNK):
@@ -76,7 +76,7 @@ def _feed(process: subprocess.Popen[bytes]) -> None:
         except BrokenPipeError:  # it wants no more, but may still have something to say
             is_read = False
     process.stdin.close()
-    for number, seconds in ((0, EOF_SECONDS), (signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, 0.0)):
+    for number, seconds in ((0, EOF_SECONDS), (signal.SIGTERM, grace_seconds), (signal.SIGKILL, 0.0)):
         try:
             os.killpg(process.pid, number)
         except ProcessLookupError:
@@ -90,10 +90,10 @@ def main() -> NoReturn:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
             wait(float(seconds[0]) if seconds else None)
             raise SystemExit(0)
-        case ["run", folder, *program] if program:
-            raise SystemExit(abs(run(folder, program)))
+        case ["run", grace, folder, *program] if program:
+            raise SystemExit(abs(run(float(grace), folder, program)))
         case _:
-            sys.stderr.write("usage: steward.py wait [SECONDS] | run FOLDER PROGRAM ...\n")
+            sys.stderr.write("usage: steward.py wait [SECONDS] | run GRACE FOLDER PROGRAM ...\n")
             raise SystemExit(2)
 
 

@@ -29,6 +29,7 @@ READY_WITHIN_SECONDS = 180.0
 """A disk is attached in 10 to 60 s, and a node may have to load the image."""
 GONE_WITHIN_SECONDS = 60.0
 LOOK_SECONDS = 2.0
+GRACE_SECONDS = 2.0
 MISSING = "The world is not there. It is made at the first start."
 
 log = structlog.get_logger(__name__)
@@ -65,8 +66,10 @@ class Stewards:
         program: Sequence[str],
         *,
         base_generation: int | None = None,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> AsyncIterator[Exec]:
-        """The program at work in ``folder`` of a steward that has that generation, until the end of the block.
+        """The program at work in ``folder`` of a steward that has that generation, until the end of the block; one that
+        has not ended by then has ``grace_seconds`` for it.
 
         Raises Conflict (``WorldMissing``), EngineUnavailable if none comes in time or the game needs the world, and
         EngineRefused.
@@ -82,14 +85,16 @@ class Stewards:
             return self._find_in_game(server_id, generation) if base_generation is None else None
 
         pod = await self._until_ready(server_id, find, make)
-        async with self._run_in(pod, folder, program) as running:
+        async with self._run_in(pod, grace_seconds, folder, program) as running:
             yield running
 
     @asynccontextmanager
-    async def run_in_scratch(self, server_id: ServerId, folder: str, program: Sequence[str]) -> AsyncIterator[Exec]:
+    async def run_in_scratch(
+        self, server_id: ServerId, folder: str, program: Sequence[str], *, grace_seconds: float = GRACE_SECONDS
+    ) -> AsyncIterator[Exec]:
         """The same where there is no world, but room for one on a node. What is left there stays for a while."""
         pod = await self._until_ready(server_id, lambda: None, lambda: render_scratch(server_id, self._options))
-        async with self._run_in(pod, folder, program) as running:
+        async with self._run_in(pod, grace_seconds, folder, program) as running:
             yield running
 
     # --- generations
@@ -215,8 +220,8 @@ class Stewards:
         return ""
 
     @asynccontextmanager
-    async def _run_in(self, pod: str, folder: str, program: Sequence[str]) -> AsyncIterator[Exec]:
-        command = [*PYTHON, PROGRAM, "run", folder, *program]
+    async def _run_in(self, pod: str, grace_seconds: float, folder: str, program: Sequence[str]) -> AsyncIterator[Exec]:
+        command = [*PYTHON, PROGRAM, "run", str(grace_seconds), folder, *program]
         try:
             async with execute(self._client, f"{self._paths.pods}/{pod}", STEWARD, command) as running:
                 try:

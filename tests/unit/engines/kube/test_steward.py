@@ -39,7 +39,7 @@ def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
 def test_what_is_said_passes_both_ways(program: list[str], tmp_path: Path) -> None:
     """To the program in its folder, and back, with its exit status."""
     code = "import os, sys; print(os.getcwd(), sys.stdin.readline().strip()); sys.exit(3)"
-    with running([*program, "run", str(tmp_path), sys.executable, "-c", code]) as process:
+    with running([*program, "run", "5", str(tmp_path), sys.executable, "-c", code]) as process:
         assert process.stdin is not None
         process.stdin.write(b"hello\n")
         process.stdin.flush()
@@ -51,7 +51,7 @@ def test_what_is_said_passes_both_ways(program: list[str], tmp_path: Path) -> No
 def test_the_end_of_its_caller_ends_the_program(program: list[str], tmp_path: Path) -> None:
     """And what that has started; also one that has not read what it was sent."""
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ENDLESS!r}])"
-    with running([*program, "run", str(tmp_path), sys.executable, "-c", child]) as process:
+    with running([*program, "run", "5", str(tmp_path), sys.executable, "-c", child]) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
@@ -64,7 +64,7 @@ def test_the_end_of_its_caller_ends_the_program(program: list[str], tmp_path: Pa
 
 def test_a_killed_steward_takes_the_program_along(program: list[str], tmp_path: Path) -> None:
     """The kernel sees to it."""
-    with running([*program, "run", str(tmp_path), sys.executable, "-c", ENDLESS]) as process:
+    with running([*program, "run", "5", str(tmp_path), sys.executable, "-c", ENDLESS]) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
         below = psutil.Process(process.pid).children()
@@ -77,7 +77,7 @@ def test_it_waits_while_something_runs_and_no_longer(program: list[str], tmp_pat
     with (
         running([*program, "wait", "1.5"]) as waiting,
         running([*program, "wait"]) as patient,
-        running([*program, "run", str(tmp_path), sys.executable, "-c", ENDLESS]) as busy,
+        running([*program, "run", "5", str(tmp_path), sys.executable, "-c", ENDLESS]) as busy,
     ):
         assert busy.stdout is not None
         assert busy.stdout.readline() == b"begun\n"
@@ -94,7 +94,7 @@ def test_it_waits_while_something_runs_and_no_longer(program: list[str], tmp_pat
 def test_a_program_that_reads_no_more_can_still_answer(program: list[str], tmp_path: Path) -> None:
     """What it was sent besides is dropped."""
     code = "import os, sys; os.close(0); print('begun', flush=True); import time; time.sleep(0.2); print('done')"
-    with running([*program, "run", str(tmp_path), sys.executable, "-c", code]) as process:
+    with running([*program, "run", "5", str(tmp_path), sys.executable, "-c", code]) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
