@@ -10,9 +10,9 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "overworld"
 PURE = {
-    "__future__", "abc", "base64", "collections", "contextlib", "copy", "dataclasses", "datetime", "enum", "functools",
-    "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "string", "types", "typing",
-    "unicodedata",
+    "__future__", "abc", "base64", "collections", "contextlib", "copy", "dataclasses", "datetime", "difflib", "enum",
+    "functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "string",
+    "types", "typing", "unicodedata",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from overworld.domain.accounts import Account, Quota, Role
 from overworld.domain.activity import Activity, Presence
 from overworld.domain.conditions import Condition, ConditionType, Reason, Truth
 from overworld.domain.operations import JOBS, Operation, OperationKind, Outcome
+from overworld.domain.saves import SaveReason
 from overworld.domain.servers import Desired, Server, Status
 from overworld.domain.state import State
 from overworld.services import schedules
@@ -22,7 +23,7 @@ from overworld.store.accounts import create_account
 from overworld.store.activity import write_activities
 from overworld.store.database import Database
 from overworld.store.lease import CONTROLLER, LeaseLost, acquire
-from overworld.store.servers import insert_server
+from overworld.store.servers import insert_server, note_files_changed
 from overworld.store.statuses import StatusWrite, write_statuses
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
@@ -146,6 +147,29 @@ def test_it_is_skipped_while_nobody_has_played(database: Database, make: Callabl
     assert (ticked.opened, ticked.skipped) == (1, 1)
     assert opened(database, still) == []
     assert len(opened(database, unknown)) == 1
+
+
+def test_changed_files_are_as_good_as_play(database: Database, make: Callable[..., Server]) -> None:
+    """A stopped server whose files were changed since its last save is not skipped; one changed before it is."""
+    before, after = make("before", desired=Desired.STOPPED), make("after", desired=Desired.STOPPED)
+    for server, changed_at in ((before, NOW - timedelta(hours=1)), (after, NOW + timedelta(minutes=1))):
+        see(database, server, since=NOW - timedelta(days=1), stopped=True)
+        make_kept_save(database, server.id, now=NOW)
+        with database.transaction() as tx:
+            note_files_changed(tx, server.id, changed_at)
+    tick(database, NOW)
+    ticked = tick(database, NOW + timedelta(minutes=41))
+    assert (ticked.opened, ticked.skipped) == (1, 1)
+    assert len(opened(database, after)) == 1
+
+
+def test_what_was_uploaded_is_no_save_of_the_servers_own_world(database: Database, make: Callable[..., Server]) -> None:
+    """A server that ended is saved though an upload came after its end."""
+    server = make(desired=Desired.STOPPED)
+    see(database, server, since=NOW, stopped=True)
+    make_kept_save(database, server.id, now=NOW + timedelta(minutes=1), reason=SaveReason.UPLOAD)
+    tick(database, NOW + timedelta(minutes=2))
+    assert [job.arguments["reason"] for job in opened(database, server)] == ["stop"]
 
 
 def test_a_server_that_ended_is_saved_once(database: Database, make: Callable[..., Server]) -> None:
