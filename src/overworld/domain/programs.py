@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """Arguments, which everybody on the machine can read; the environment, where its secrets are; and the only files
-    and folders, besides the system's, that it has to read."""
+    and folders, besides the system's, that it has to read (whole paths)."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    reads: Sequence[Path] = ()
+    reads: Sequence[str] = ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from overworld.domain.programs import Program
@@ -54,7 +55,12 @@ class InstallationStore(Restic):
         If the program fails there is no snapshot, and the error has its words."""
         arguments = [*_FROM_PIPE, name, "--stdin-from-command", *_tagged(tags), "--", *program.arguments]
         return await self._save(
-            repository, arguments, deadline, holds_lease, read=program.reads, more=program.environment
+            repository,
+            arguments,
+            deadline,
+            holds_lease,
+            read=[Path(each) for each in program.reads],
+            more=program.environment,
         )
 
     async def replace_recovery_key(self, repository: Repository, key: str) -> None:

@@ -34,7 +34,9 @@ def dump_program(url: str) -> Program:
     url = _plain(url)
     pg_dump, reads = _find("pg_dump", _major_of(url), newer=True)
     arguments = [str(pg_dump), "--format=custom", "--compress=0", "--no-owner", "--no-privileges"]
-    return Program([*arguments, f"--lock-wait-timeout={_LOCK_WAIT}"], _environment(url), [*reads, *_files_of(url)])
+    return Program(
+        [*arguments, f"--lock-wait-timeout={_LOCK_WAIT}"], _environment(url), [*map(str, reads), *_files_of(url)]
+    )
 
 
 async def load_dump(url: str, chunks: AsyncIterator[bytes]) -> None:
@@ -125,6 +127,6 @@ def _name_of(url: str) -> str:
     return str(name)
 
 
-def _files_of(url: str) -> list[Path]:
+def _files_of(url: str) -> list[str]:
     given = psycopg.conninfo.conninfo_to_dict(url)
-    return [Path(str(given[name])) for name in _FILES if given.get(name)]
+    return [str(given[name]) for name in _FILES if given.get(name)]
