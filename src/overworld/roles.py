@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 
+import structlog
+
 from overworld import wiring
 from overworld.domain.errors import Unavailable
 from overworld.recovery_marker import check_no_recovery
 from overworld.settings import Settings
 from overworld.store import schema
 from overworld.telemetry import serve_metrics
+
+log = structlog.get_logger(__name__)
 
 
 async def run_role(name: str, settings: Settings) -> None:
@@ -40,7 +44,9 @@ async def run_role(name: str, settings: Settings) -> None:
                 async with wiring.files_server(settings, database, engine):
                     if settings.has_workers:
                         await wiring.run_worker(settings, database, engine, catalogue, stop)
-                    await stop.wait()
+                    else:
+                        log.warning("no world is saved: OVERWORLD_SAVE_STORE is not set", engine=settings.engine)
+                        await stop.wait()
             else:
                 from overworld.monitor.role import run_monitor
 

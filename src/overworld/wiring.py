@@ -206,9 +206,8 @@ async def files_server(settings: Settings, database: Database, engine: Engine) -
     from overworld.worker.files_http import FilesServer
     from overworld.worker.saved_worlds import SavedWorlds
 
-    if settings.has_workers:
-        store, _ = open_save_store(settings)
-        worlds = SavedWorlds(worlds, store, open_repositories(settings, database))
+    store, _ = open_save_store(settings)
+    worlds = SavedWorlds(worlds, store, open_repositories(settings, database) if settings.has_workers else None)
     listen = settings.worker_listen
     listener = listen_in(settings.data_folder) if listen is None else listen_on(listen)
     async with FilesServer(worlds, worker_key(settings)).serve(listener):

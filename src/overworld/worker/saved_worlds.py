@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
-from overworld.domain.errors import BadInput, NoSuchSave
+from overworld.domain.errors import BadInput, NoSuchSave, Unavailable
 from overworld.domain.servers import ServerId
 from overworld.engines.base import Done, WorldAccess, WorldAnswer
 from overworld.saves.base import FileKind, Repository, SavedFile, SaveStore
@@ -22,9 +22,10 @@ MOST_ENTRIES = 10_000
 
 
 class SavedWorlds(WorldAccess):
-    """``worlds`` with the saves of the same servers beside them. Only ``list`` and ``download`` are for saves."""
+    """``worlds`` with the saves of the same servers beside them. Only ``list`` and ``download`` are for saves; without
+    ``repositories`` they are Unavailable."""
 
-    def __init__(self, worlds: WorldAccess, store: SaveStore, repositories: Repositories) -> None:
+    def __init__(self, worlds: WorldAccess, store: SaveStore, repositories: Repositories | None) -> None:
         self._worlds = worlds
         self._store = store
         self._repositories = repositories
@@ -48,6 +49,8 @@ class SavedWorlds(WorldAccess):
         await self._worlds.make_world(server_id, generation, like=like)
 
     async def _from_save(self, server_id: ServerId, request: Mapping[str, Any]) -> WorldAnswer:
+        if self._repositories is None:
+            raise Unavailable("The save store is not set, so saves cannot be looked into.")
         repository = await self._repositories.find(server_id)
         snapshot_id, path = str(request[SNAPSHOT]), "/" + str(request.get("path", "")).strip("/")
         if request["verb"] == "list":
