@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overworld import wiring
+from overworld import wiring, worker_wiring
 from overworld.cli.doctor import Check, Finding, Severity
 from overworld.domain.errors import OverworldError
 from overworld.settings import Settings
@@ -115,8 +115,8 @@ def _is_installed(game: Game, settings: Settings) -> bool:
 
 def _saves(settings: Settings) -> Finding:
     try:
-        location = wiring.save_location(settings)
-        _, refusal = wiring.open_save_store(settings)
+        location = worker_wiring.save_location(settings)
+        _, refusal = worker_wiring.open_save_store(settings)
     except OverworldError as error:
         return Finding(Severity.BAD, error.detail, "correct OVERWORLD_SAVE_STORE and its key")
     if refusal is not None:

@@ -7,7 +7,7 @@ import signal
 
 import structlog
 
-from overworld import wiring
+from overworld import wiring, worker_wiring
 from overworld.domain.errors import Unavailable
 from overworld.recovery_marker import check_no_recovery
 from overworld.settings import Settings
@@ -41,9 +41,9 @@ async def run_role(name: str, settings: Settings) -> None:
                 )
             elif name == "worker":
                 await engine.start(lambda _: None)
-                async with wiring.files_server(settings, database, engine):
+                async with worker_wiring.files_server(settings, database, engine):
                     if settings.has_workers:
-                        await wiring.run_worker(settings, database, engine, catalogue, stop)
+                        await worker_wiring.run_worker(settings, database, engine, catalogue, stop)
                     else:
                         log.warning("no world is saved: OVERWORLD_SAVE_STORE is not set", engine=settings.engine)
                         await stop.wait()

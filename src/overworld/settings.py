@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from overworld.domain.cron import parse_cron
-from overworld.domain.errors import BadInput
 from overworld.domain.offers import Offer
 from overworld.domain.servers import Network
-from overworld.time_zones import find_zone
+from overworld.setting_kinds import Duration, Keep, Schedule, TimeZone
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - listening on all is reached by loopback
 
@@ -35,27 +24,6 @@ def _default_data_folder() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/overworld")
     return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share")) / "overworld"
-
-
-def _seconds(value: object) -> object:
-    if isinstance(value, str) and value.removeprefix("-").replace(".", "", 1).isdecimal():
-        return float(value)
-    return value
-
-
-Duration = Annotated[timedelta, BeforeValidator(_seconds)]
-"""Seconds ("90") or ISO 8601 ("PT90S", "P7D")."""
-
-
-_KEEP = re.compile(r"(last|hourly|daily|weekly|monthly)=[0-9]{1,4}(,(last|hourly|daily|weekly|monthly)=[0-9]{1,4})*")
-
-
-def _checked(check: Callable[[str], object], value: str) -> None:
-    """What the domain says about it, as pydantic wants to hear it."""
-    try:
-        check(value)
-    except BadInput as error:
-        raise ValueError(error.detail) from None
 
 
 class Settings(BaseSettings):
@@ -116,18 +84,20 @@ class Settings(BaseSettings):
     restic: Path | None = Field(
         default=None, description="The program that saves. Unset: a restic of 0.18 or newer on PATH, or in .tools."
     )
-    save_schedule: str = Field(
+    save_schedule: Schedule = Field(
         default="0 */6 * * *",
         max_length=100,
         description="When worlds are saved (cron's five fields) where a server's policy says nothing; empty: never.",
     )
-    save_time_zone: str = Field(default="UTC", description="Time zone of that schedule, for example Europe/Berlin.")
+    save_time_zone: TimeZone = Field(
+        default="UTC", description="Time zone of that schedule, for example Europe/Berlin."
+    )
     save_jitter: Duration = Field(
         default=timedelta(minutes=15),
         ge=timedelta(0),
         description="Servers due at one time are spread over this long; each server keeps its place.",
     )
-    save_keep: str = Field(
+    save_keep: Keep = Field(
         default="last=6,hourly=24,daily=7,weekly=4,monthly=6",
         description="How many saves are kept where a server's policy says nothing. Pinned ones are kept besides.",
     )
@@ -139,6 +109,11 @@ class Settings(BaseSettings):
     )
     save_deadline: Duration = Field(
         default=timedelta(hours=2), ge=timedelta(seconds=10), description="How long one save or restore may take."
+    )
+    save_silence: Duration = Field(
+        default=timedelta(minutes=1),
+        ge=timedelta(seconds=5),
+        description="How long a save may keep a game from writing; then the game goes on, and the save may be torn.",
     )
     save_store_patience: Duration = Field(
         default=timedelta(minutes=2),
@@ -355,27 +330,6 @@ class Settings(BaseSettings):
         first, _, last = value.partition("-")
         if not (first.isdigit() and last.isdigit() and 1024 <= int(first) <= int(last) <= 65535):
             raise ValueError("must be FIRST-LAST with 1024 ≤ FIRST ≤ LAST ≤ 65535, for example 30000-30999")
-        return value
-
-    @field_validator("save_schedule")
-    @classmethod
-    def _check_schedule(cls, value: str) -> str:
-        if value:
-            _checked(parse_cron, value)
-        return value
-
-    @field_validator("save_time_zone")
-    @classmethod
-    def _check_time_zone(cls, value: str) -> str:
-        _checked(find_zone, value)
-        return value
-
-    @field_validator("save_keep")
-    @classmethod
-    def _check_keep(cls, value: str) -> str:
-        names = [part.partition("=")[0] for part in value.split(",")]
-        if not _KEEP.fullmatch(value) or len(set(names)) != len(names):
-            raise ValueError("must be like last=6,hourly=24,daily=7,weekly=4,monthly=6; what is left out is 0")
         return value
 
     @property

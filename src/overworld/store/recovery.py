@@ -14,18 +14,9 @@ from overworld.domain.saves import Save, SaveState
 from overworld.domain.servers import Server, ServerId
 from overworld.store.codecs import Values, clean_text, read_time
 from overworld.store.database import Transaction
+from overworld.store.save_tables import recovery, save, save_key, saving_off, world_lease
 from overworld.store.saves import find_save
-from overworld.store.tables import (
-    lease,
-    recovery,
-    retired_world,
-    save,
-    save_key,
-    saving_off,
-    server,
-    server_status,
-    world_lease,
-)
+from overworld.store.tables import lease, retired_world, server, server_status
 
 # What the present world was restored or cloned from, if that was remembered.
 _SOURCE = text("""

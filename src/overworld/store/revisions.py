@@ -13,7 +13,7 @@ from overworld.domain.servers import Server, ServerId
 from overworld.store.codecs import clean_text, read_time
 from overworld.store.database import Transaction
 from overworld.store.pages import DEFAULT_PAGE_SIZE, Order, Page, fetch_page
-from overworld.store.tables import configuration_revision as revision
+from overworld.store.save_tables import configuration_revision as revision
 
 MOST_KEPT = 500
 """Of one server; then the oldest go, but for the newest of its settings."""

@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 from overworld.domain.saves import SaveState
 from overworld.domain.servers import ServerId
 from overworld.store.database import Transaction
-from overworld.store.tables import recovery, save, save_key, server
+from overworld.store.save_tables import recovery, save, save_key
+from overworld.store.tables import server
 
 
 @dataclass(frozen=True, slots=True)

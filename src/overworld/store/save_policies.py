@@ -15,7 +15,7 @@ from overworld.domain.saves import Played, SaveHealth, SavePolicy
 from overworld.domain.servers import ServerId
 from overworld.store.codecs import Values, clean_text, read_health, read_time
 from overworld.store.database import Transaction
-from overworld.store.tables import save_health, save_policy
+from overworld.store.save_tables import save_health, save_policy
 
 # A server without a row gets one: those made by an older Overworld, and new ones.
 _ADOPT = text("""

@@ -15,7 +15,7 @@ from overworld.store.database import Transaction
 from overworld.store.ids import new_id
 from overworld.store.pages import DEFAULT_PAGE_SIZE, Order, Page, fetch_page
 from overworld.store.revisions import newest_number
-from overworld.store.tables import save
+from overworld.store.save_tables import save
 
 PRUNE_AT_MOST = 10_000
 

@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 from overworld.domain.servers import ServerId
 from overworld.store.codecs import read_time
 from overworld.store.database import Transaction
-from overworld.store.tables import saving_off, server, world_lease
+from overworld.store.save_tables import saving_off, world_lease
+from overworld.store.tables import server
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from overworld.domain.saves import SaveHealth
 from overworld.domain.servers import NOT_YET_SEEN, Server, Status
 from overworld.domain.state import State, derive_state
 from overworld.store.codecs import Values, read_activity, read_health, read_server, read_status
-from overworld.store.tables import account, retired_world, save_health, server, server_activity, server_status
+from overworld.store.save_tables import save_health
+from overworld.store.tables import account, retired_world, server, server_activity, server_status
 
 # A server that the controller has not seen yet has no status row.
 STORED_STATE: ColumnElement[str] = func.coalesce(server_status.c.state, literal_column("'pending'", Text))

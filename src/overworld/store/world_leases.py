@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from overworld.domain.servers import ServerId
 from overworld.store.database import Transaction
 from overworld.store.lease import LeaseLost
-from overworld.store.tables import world_lease
+from overworld.store.save_tables import world_lease
 
 _COUNTING = 0x6F775F6C65617365  # "ow_lease": whoever takes a lease while there is a limit
 

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import click
 import structlog
 
-from overworld import wiring
+from overworld import wiring, worker_wiring
 from overworld.controller.role import run_controller
 from overworld.domain.errors import Unavailable
 from overworld.domain.recovery import Preparedness, derive_health
@@ -69,7 +69,7 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
             if stop_games:
                 stack.push_async_callback(stop_all_games, wiring.open_engine(settings), click.echo)
             await wait_until_free(settings.listen_host, settings.listen_port, stop)
-            await stack.enter_async_context(wiring.files_server(settings, database, engine))
+            await stack.enter_async_context(worker_wiring.files_server(settings, database, engine))
             await stack.enter_async_context(web_process())
             async with asyncio.TaskGroup() as roles:
                 controller = run_controller(
@@ -88,7 +88,7 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
                 roles.create_task(controller, name="controller")
                 roles.create_task(monitor, name="monitor")
                 if settings.has_workers:
-                    worker = wiring.run_worker(
+                    worker = worker_wiring.run_worker(
                         settings, database, engine, catalogue, stop, holder=f"{HOLDER_PREFIX}{secrets.token_hex(4)}"
                     )
                     roles.create_task(worker, name="worker")

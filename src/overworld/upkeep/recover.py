@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from overworld import wiring
+from overworld import wiring, worker_wiring
 from overworld.domain.errors import BadInput, Conflict, NotFound, OverworldError, SaveStoreRefused
 from overworld.domain.events import Level, NewEvent
 from overworld.domain.recovery import choose_save, derive_loss
@@ -66,7 +66,7 @@ class Recover:
         self._settings = settings
         self._store = store
         self._say = say
-        self._repository = wiring.save_location(settings).repository(INSTALLATION, key)
+        self._repository = worker_wiring.save_location(settings).repository(INSTALLATION, key)
 
     async def choose(self, at: datetime | None, *, trial: bool) -> Plan:
         """A plan by the newest dump (not after ``at``). Raises BadInput if there is none, or the key opens nothing."""
@@ -116,7 +116,7 @@ class Recover:
         """Every server's world is on this machine again, or its outcome says why not."""
         await _in(database, lambda tx: self._take_over(tx, plan))
         servers = await _in(database, _read_servers)
-        repositories = wiring.open_repositories(self._settings, database)
+        repositories = worker_wiring.open_repositories(self._settings, database)
         places = asyncio.Semaphore(self._settings.jobs_per_worker)
 
         async def look(server: Server) -> _Found:
@@ -199,7 +199,7 @@ class Recover:
         generations = Generations(self._settings.data_folder / "servers")
         await asyncio.to_thread(generations.make_place, server.id, server.number)
         assert save.snapshot_id is not None
-        await wiring.open_local_snapshots(self._settings, self._store).restore(
+        await worker_wiring.open_local_snapshots(self._settings, self._store).restore(
             World(server.id, server.number, server.world_generation),
             repository,
             save.snapshot_id,
@@ -215,7 +215,7 @@ class Recover:
     def _check_keys(self, facts: Facts) -> None:
         if self._settings.save_keys is None:
             return
-        ours = {key.key_id: key.key for key in wiring.save_keyring(self._settings).keys}
+        ours = {key.key_id: key.key for key in worker_wiring.save_keyring(self._settings).keys}
         if any(ours.get(key.key_id) != key.key for key in parse_keyring(facts.save_keys).keys):
             raise Conflict(
                 "OVERWORLD_SAVE_KEYS has other keys than those that lock the saves: unset it, and the recovery puts the"

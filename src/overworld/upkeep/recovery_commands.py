@@ -76,11 +76,11 @@ def check_key() -> None:
     settings = read_settings(quiet=True)
 
     async def work() -> None:
-        from overworld import wiring
+        from overworld import worker_wiring
         from overworld.saves.recovery_key import parse_recovery_key
         from overworld.upkeep.recover import Recover
 
-        store, refusal = wiring.open_save_store(settings)
+        store, refusal = worker_wiring.open_save_store(settings)
         if refusal is not None:
             raise refusal
         key = parse_recovery_key(ask_secret("Recovery key"))
@@ -154,7 +154,7 @@ def recover(at: datetime | None, trial: bool, without_failed: bool, yes: bool) -
 
 
 async def _recover(settings: Settings, at: datetime | None, *, trial: bool, without_failed: bool, yes: bool) -> None:
-    from overworld import wiring
+    from overworld import wiring, worker_wiring
     from overworld.saves.recovery_key import parse_recovery_key
     from overworld.store import schema
     from overworld.up.children import postgres_process
@@ -163,7 +163,7 @@ async def _recover(settings: Settings, at: datetime | None, *, trial: bool, with
     from overworld.upkeep.recover import Recover
     from overworld.upkeep.report import render_table
 
-    store, refusal = wiring.open_save_store(settings)
+    store, refusal = worker_wiring.open_save_store(settings)
     if refusal is not None:
         raise refusal
     with sole_owner(settings.data_folder):
@@ -201,7 +201,7 @@ async def _recover(settings: Settings, at: datetime | None, *, trial: bool, with
 
 
 async def _make_key(settings: Settings, dumping: Dumping) -> None:
-    from overworld import wiring
+    from overworld import worker_wiring
 
     key = await dumping.make_recovery_key()
     note("The recovery key. It is shown this once, and kept nowhere: write it down, apart from this machine and store.")
@@ -210,14 +210,14 @@ async def _make_key(settings: Settings, dumping: Dumping) -> None:
     note("")
     dumped = await dumping.dump()
     note(f"The database is in the save store ({dumped.result.bytes_total / 2**20:.1f} MiB).")
-    folder = wiring.save_location(settings).folder
+    folder = worker_wiring.save_location(settings).folder
     if folder is not None and folder.is_relative_to(settings.data_folder):
         note(f"CAREFUL: the save store is {folder}, and is lost with this disk. Set OVERWORLD_SAVE_STORE to another.")
     note("Try the key now and then: `overworld recovery check-key`, and elsewhere `overworld recover --trial`.")
 
 
 def _dumping(work: Callable[[Settings, Dumping], Awaitable[None]]) -> None:
-    from overworld import wiring
+    from overworld import worker_wiring
 
     settings = read_settings(quiet=True)
     if not settings.has_workers:
@@ -227,7 +227,7 @@ def _dumping(work: Callable[[Settings, Dumping], Awaitable[None]]) -> None:
 
     def run() -> None:
         def with_database(database: Database) -> None:
-            dumping = wiring.open_dumping(settings, database, holder=wiring.process_name())
+            dumping = worker_wiring.open_dumping(settings, database, holder=worker_wiring.process_name())
 
             async def go() -> None:
                 await work(settings, dumping)

@@ -29,7 +29,7 @@ def status() -> None:
     settings = read_settings(quiet=True)
 
     def look() -> None:
-        from overworld import wiring
+        from overworld import worker_wiring
         from overworld.upkeep.save_keys import count_locked
 
         database = _open(settings)
@@ -37,7 +37,7 @@ def status() -> None:
             locked = count_locked(database)
         finally:
             database.close()
-        ids = [key.key_id for key in wiring.save_keyring(settings).keys]
+        ids = [key.key_id for key in worker_wiring.save_keyring(settings).keys]
         for number, key_id in enumerate(ids):
             click.echo(f"{key_id}  {locked[key_id]} passwords{'  in use' if number == 0 else ''}")
         for key_id in sorted(set(locked) - set(ids)):
@@ -55,19 +55,21 @@ def rotate() -> None:
     that they lock nothing.
     """
     settings = read_settings(quiet=True)
-    from overworld import wiring
+    from overworld import worker_wiring
     from overworld.upkeep.save_keys import rotate_file, with_new_key
 
     key_id = f"{datetime.now(UTC):k%Y%m%d%H%M%S}"
     if settings.save_keys is not None:
         note("Set OVERWORLD_SAVE_KEYS to this and restart Overworld; its worker locks every password by the new key:")
-        click.echo(with_new_key(wiring.save_keyring(settings), key_id).format())
+        click.echo(with_new_key(worker_wiring.save_keyring(settings), key_id).format())
         return
 
     def work() -> None:
         database = _open(settings)
         try:
-            count = rotate_file(database, wiring.save_location(settings), settings.data_folder / "save-keys", key_id)
+            count = rotate_file(
+                database, worker_wiring.save_location(settings), settings.data_folder / "save-keys", key_id
+            )
         finally:
             database.close()
         click.echo(f"{count} passwords are locked by the new key {key_id}; the old keys are gone from the data folder.")

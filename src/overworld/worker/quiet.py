@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -41,29 +41,44 @@ class Silence:
 
 
 class Quieter:
-    """Tells games to hold still, through their consoles."""
+    """Tells games to hold still, through their consoles; none for longer than ``at_most``."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, at_most: timedelta) -> None:
         self._console = console
+        self._at_most = at_most
 
     @asynccontextmanager
     async def hold(self, job: Job, saving: Saving) -> AsyncIterator[Silence]:
-        """The game writes nothing while the block runs, if the silence says so. Told to go on when the block ends,
-        however it does; if even that fails, the row stays and ``sweep`` does it."""
+        """The game writes nothing while the block runs, if the silence says so at its end. Told to go on when the block
+        ends, however it does, or takes too long; if even that fails, the row stays and ``sweep`` does it."""
         server_id, silence = job.server_id, Silence()
         last = await asyncio.to_thread(self._console.lines, server_id, after=None, limit=1)
         await job.write(lambda tx: saving_off.write(tx, server_id, job.operation.id, datetime.now(UTC)))
         began = time.monotonic()
+        over = asyncio.Event()
+        undoing = asyncio.create_task(self._undo(over, job, saving, silence, began))
         try:
             try:
                 for command in saving.before:
                     await asyncio.to_thread(self._console.send, server_id, command)
-                silence.why_not = await self._await_proof(server_id, saving, last)
+                why_not = await self._await_proof(server_id, saving, last)
             except (Conflict, Unavailable) as error:
-                silence.why_not = error.detail
+                why_not = error.detail
+            silence.why_not = silence.why_not or why_not
             yield silence
         finally:
-            await asyncio.shield(self._go_on(job, saving, silence, began))
+            over.set()
+            await asyncio.shield(undoing)
+
+    async def _undo(self, over: asyncio.Event, job: Job, saving: Saving, silence: Silence, began: float) -> None:
+        """A store that is slow or hangs must not keep a game from writing for hours: better a save that may be torn."""
+        seconds = self._at_most.total_seconds()
+        try:
+            async with asyncio.timeout(seconds):
+                await over.wait()
+        except TimeoutError:
+            silence.why_not = f"It took longer than {seconds:.0f} s, so the game was told to write again meanwhile."
+        await self._go_on(job, saving, silence, began)
 
     async def _await_proof(self, server_id: str, saving: Saving, last: Sequence[Line]) -> str:
         assert saving.proof is not None

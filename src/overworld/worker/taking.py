@@ -79,7 +79,7 @@ class Taking:
     def __init__(self, tools: Tools, terms: Terms) -> None:
         self._tools = tools
         self._terms = terms
-        self._quieter = Quieter(tools.console)
+        self._quieter = Quieter(tools.console, terms.silence)
 
     async def run(self, job: Job) -> Done:
         """The job of kind save."""

@@ -36,12 +36,14 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How this installation saves. ``undo`` is how long the world before a restore is kept, ``retention``
-    how long the saves of a purged server are; ``unpacked_bytes`` is the most that an uploaded world may have."""
+    """How this installation saves. ``silence`` is how long a game may be kept from writing, ``undo`` how long the world
+    before a restore is kept, ``retention`` how long the saves of a purged server are; ``unpacked_bytes`` is the most
+    that an uploaded world may have."""
 
     keep: Policy
     time_zone: str
     deadline: timedelta
+    silence: timedelta
     undo: timedelta
     retention: timedelta
     unpacked_bytes: int

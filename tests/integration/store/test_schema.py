@@ -17,7 +17,7 @@ from overworld.store import schema
 from overworld.store.database import parse_url
 from overworld.store.embedded import EmbeddedPostgres
 from overworld.store.migrations import revisions
-from overworld.store.tables import metadata
+from overworld.store.save_tables import every_table
 
 
 @pytest.fixture(params=["Debian's 15", "the embedded one"])
@@ -38,7 +38,7 @@ def differences(url: str) -> list[object]:
     engine = sqlalchemy.create_engine(parse_url(url))
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        found = list(compare_metadata(context, metadata))
+        found = list(compare_metadata(context, every_table))
     engine.dispose()
     return found
 
@@ -68,7 +68,7 @@ def test_an_empty_database_becomes_the_tables(empty_url: str) -> None:
 def test_the_migrated_indexes_and_constraints_are_the_models(database_url: str, empty_database_url: str) -> None:
     """Each one is the same to the letter, its condition and its name too."""
     engine = sqlalchemy.create_engine(parse_url(empty_database_url))
-    metadata.create_all(engine)
+    every_table.create_all(engine)
     engine.dispose()
     assert describe(database_url) == describe(empty_database_url)
 

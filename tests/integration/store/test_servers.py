@@ -26,9 +26,10 @@ from overworld.store.database import Database, Transaction
 from overworld.store.events import insert_events, list_events
 from overworld.store.operations import find_operation, insert_operation
 from overworld.store.ports import PortLease, lease_offered, leased_ports
+from overworld.store.save_tables import every_table
 from overworld.store.server_rows import ServerView
 from overworld.store.statuses import StatusWrite, write_statuses
-from overworld.store.tables import metadata, retired_world
+from overworld.store.tables import retired_world
 from overworld.store.usage import RunningTime, Sample, add_running_time, add_samples
 
 HOUR = timedelta(hours=1)
@@ -310,7 +311,7 @@ def test_a_purge_leaves_nothing_but_history(
         assert len(list_events(tx, scope=account.id, server_id=server.id).items) == 1
         left = {
             table.name
-            for table in metadata.sorted_tables
+            for table in every_table.sorted_tables
             if "server_id" in table.c
             and tx.execute(select(func.count()).where(table.c.server_id == server.id)).scalar_one()
         }

@@ -23,7 +23,7 @@ from overworld.store import dumps, save_keys, schema
 from overworld.store import recovery as rows
 from overworld.store.database import Database
 from overworld.store.save_keys import SaveKey
-from overworld.store.tables import recovery as table
+from overworld.store.save_tables import recovery as table
 from overworld.worker.alone import alone
 from overworld.worker.dumping import Dumping
 from overworld.worker.facts import DATABASE_FILE, FILE_NAME, Facts, parse_facts

@@ -96,8 +96,8 @@ def site() -> Iterator[Site]:
         folder = stack.enter_context(folder_for_everybody())
         disk = stack.enter_context(small_disk(folder / "disk", "400m"))
         s3 = stack.enter_context(S3(disk / "s3"))
-        settings = {**s3.settings(), "save_store_patience": "3", "save_deadline": "15", "undo": "0"}
-        installation = stack.enter_context(saving_installation(**settings))
+        limits = {"save_store_patience": "3", "save_deadline": "15", "save_silence": "5", "undo": "0"}
+        installation = stack.enter_context(saving_installation(**s3.settings(), **limits))
         api = stack.enter_context(installation.api())
         server_id = create(api, "diary")
         until_state(api, server_id, "running")
@@ -226,6 +226,23 @@ def until_put_off(site: Site, operation: dict[str, Any]) -> str:
     says = wait_until(look, 60, "another attempt is planned")
     assert events(site.api, site.server_id)[0] == "StoreUnavailable"
     return says
+
+
+def test_a_store_that_hangs_keeps_no_game_from_writing(site: Site) -> None:
+    """The game is told to go on while the save still waits; the save that comes of it says that it may be torn."""
+    save(site.api, site.server_id)  # a short one, so that nothing is sent ahead of the next
+    asked = site.ask_save()
+    wait_until((site.world / "saving-is-off").exists, 30, "the game holds still")
+    site.s3.freeze()
+    try:
+        wait_until(lambda: not (site.world / "saving-is-off").exists(), 12, "the game writes again")
+        assert json_of(site.api.get(f"/operations/{asked['id']}"))["outcome"] == "running"
+    finally:
+        site.s3.thaw()
+    assert until_ended(site.api, asked)["outcome"] == "succeeded"
+    (torn,) = [each for each in saves(site.api, site.server_id) if each["id"] == site.kept()[0]]
+    assert torn["quiet"] == "unquieted"
+    assert "told to write again" in torn["error"]
 
 
 @pytest.mark.parametrize("fault", [S3.stop, full])

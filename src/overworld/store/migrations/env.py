@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from overworld.store.tables import metadata
+from overworld.store.save_tables import every_table
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.configure(connection=context.config.attributes["connection"], target_metadata=every_table)
 with context.begin_transaction():
     context.run_migrations()
