@@ -173,11 +173,15 @@ def settle(owner: Owner, server_id: str) -> None:
 
     def nothing_is_open() -> bool:
         operations = owner.items("/operations", server=server_id)
-        return all(each["outcome"] != "running" for each in operations) and is_running(owner, server_id)
+        seen[:] = [each for each in operations if each["outcome"] == "running"]
+        return not seen and is_running(owner, server_id)
 
-    wait_until(
-        nothing_is_open, 120, f"all of {server_id} has ended: {owner.items('/operations', server=server_id)[:5]}"
-    )
+    seen: list[dict[str, Any]] = []
+    try:
+        wait_until(nothing_is_open, 120, f"all of {server_id} has ended")
+    finally:
+        if seen or not is_running(owner, server_id):
+            print(f"still open: {seen}; the server: {json_of(owner.ask('GET', f'/servers/{server_id}'))}")
 
 
 def end_well(owner: Owner, server_id: str) -> None:
