@@ -18,7 +18,7 @@ from overworld.domain.worlds import Storage
 from overworld.engines.base import Engine
 from waiting import eventually
 
-SOON = 10.0
+SOON = 30.0
 
 
 def process_of(engine: Engine, want: Want) -> ProcessSeen | None:

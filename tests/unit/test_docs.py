@@ -25,7 +25,7 @@ def our_files() -> Iterator[Path]:
     """Every file of the repository that somebody wrote."""
     for folder, folders, files in os.walk(ROOT):
         folders[:] = [name for name in folders if name not in NOT_OURS and not name.endswith(("_cache", ".hypothesis"))]
-        yield from (Path(folder) / name for name in files if name != "uv.lock")
+        yield from (Path(folder) / name for name in files if name not in {"uv.lock", ".git"})
 
 
 def pages() -> list[Path]:

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakSet
 
 import h11
 import structlog
@@ -37,6 +38,9 @@ STREAMS = frozenset({"read", "download"})
 LIKE = "like"
 """The key of a request to a generation that is made for it, if it is not there yet, like the one that it names."""
 
+ROUNDS_TO_ACCEPT = 4
+"""Of the loop, from a connection that asyncio has accepted to our task for it."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -48,6 +52,7 @@ class FilesServer:
         self._key = key
         self._slots = Slots(in_all=IN_ALL, per_account=PER_ACCOUNT)
         self._open: set[asyncio.Task[None]] = set()
+        self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
 
     @asynccontextmanager
     async def serve(self, listener: socket.socket) -> AsyncIterator[None]:
@@ -58,10 +63,14 @@ class FilesServer:
             yield
         finally:
             server.close()
+            for _ in range(ROUNDS_TO_ACCEPT):
+                await asyncio.sleep(0)
             for task in list(self._open):
                 task.cancel()
             await asyncio.gather(*self._open, return_exceptions=True)
-            await asyncio.sleep(0)  # connections that were closed a moment ago are let go in the loop's next round
+            for transport in self._transports:  # one that is closed stays until its peer has read the last of it
+                transport.abort()
+            await asyncio.sleep(0)  # they are let go in the loop's next round
             with suppress(OSError):
                 await server.wait_closed()
 
@@ -69,9 +78,10 @@ class FilesServer:
         task = asyncio.current_task()
         assert task is not None
         if len(self._open) >= CONNECTIONS:
-            writer.close()
+            writer.transport.abort()
             return
         self._open.add(task)
+        self._transports.add(writer.transport)
         peer = Peer(reader, writer)
         try:
             await self._answer(peer)

@@ -185,14 +185,14 @@ class Taking:
                 why_not = "Nobody knows how to make this game hold still."
             for path, says in staged.faults.items():
                 why_not = why_not or f"The database {path} could not be copied whole: {says}"
-            quiet = Quiet.UNQUIETED if why_not else Quiet.QUIETED
-            held = replace(subject, quiet=quiet)
+            held = replace(subject, quiet=Quiet.UNQUIETED if why_not else Quiet.QUIETED)
             parent = None if warm is None else warm.snapshot_id
             result = await self._send(job, held, "The game holds still.", staged=staged, parent=parent)
         if warm is not None:
             await self._tools.store.forget(subject.repository, [warm.snapshot_id], holds_lease=True)
             result = replace(result, bytes_new=result.bytes_new + warm.bytes_new)
-        return _Taken(result, quiet, why_not, silence.off_seconds)
+        why_not = why_not or silence.why_not  # the game may have been told to go on before the end
+        return _Taken(result, Quiet.UNQUIETED if why_not else Quiet.QUIETED, why_not, silence.off_seconds)
 
     async def _warm_up(self, job: Job, subject: _Subject, saving: Saving) -> SaveResult | None:
         """Send most of it while the game still writes, where it would otherwise be held long; what that was."""

@@ -15,6 +15,7 @@ from overworld.domain.errors import SaveCancelled
 from overworld.saves.base import Repository, SaveResult
 from overworld.saves.restic import Restic
 from trees import read_tree
+from waiting import eventually
 
 ROUNDS = 150 if os.environ.get("OVERWORLD_SOAK") else 8
 SEED = int(os.environ.get("TEST_SEED", random.SystemRandom().randrange(10**9)))
@@ -47,6 +48,7 @@ async def test_killed_at_random_moments(
         verb = chance.choice(["save", "save", "forget", "prune"])
         doomed = kept[0] if verb == "forget" and len(kept) > 1 else None
         task = asyncio.create_task(work(verb, store, repository, world, doomed))
+        await eventually(lambda: task.done() or restics(), 30, "it is at work")  # noqa: B023
         await asyncio.wait([task], timeout=chance.uniform(0, LONGEST_SECONDS))
         for process in restics():
             process.kill()
