@@ -19,9 +19,9 @@ demo-cluster: ## The demo on a real Kubernetes of two nodes on this machine (roo
 	@scripts/setup-cluster
 	@exec env PYTHONPATH=tests $(BIN)/python scripts/demo_cluster.py $(ARGS)
 
-test: ## Run every test: unit, contract, integration
+test: ## Run every test: unit, contract, integration (three at a time: they wait more than they work)
 	@scripts/setup test
-	@$(BIN)/pytest --durations=15 $(ARGS)
+	@$(BIN)/pytest --numprocesses=3 --dist=loadfile --durations=15 $(ARGS)
 
 check: ## Read the code without running it: format, lint, types, layers, lock file, shell scripts
 	@scripts/setup check
