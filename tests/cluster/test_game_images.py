@@ -147,6 +147,5 @@ async def test_two_games_run_from_one_image(stage: KubeStage, have: Callable[[st
     have("luanti")
     luanti = next(game for game in GAMES if game.slug == "luanti")
     want = await run_game(stage, await stage.engine(), replace(luanti, slug="luanti-creative", title="Creative"))
-    assert (
-        stage.kubectl("get", "deployment", want.server_id, "--output=jsonpath={..image}") == f"{REGISTRY}/luanti:{TAG}"
-    )
+    image = "--output=jsonpath={.spec.template.spec.containers[0].image}"
+    assert stage.kubectl("get", "deployment", want.server_id, image) == f"{REGISTRY}/luanti:{TAG}"
