@@ -62,9 +62,11 @@ class FilesServer:
         try:
             yield
         finally:
-            server.close()
+            # A server that is closed lets go, unclosed, of a connection that asyncio accepted and has no transport for.
+            asyncio.get_running_loop().remove_reader(listener)
             for _ in range(ROUNDS_TO_ACCEPT):
                 await asyncio.sleep(0)
+            server.close()
             for task in list(self._open):
                 task.cancel()
             await asyncio.gather(*self._open, return_exceptions=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -16,10 +18,11 @@ import pytest
 from installation import folder_for_everybody
 from overworld.domain.errors import NotFound, Unavailable
 from overworld.domain.tickets import LIFETIME, Ticket, seal_ticket
+from overworld.engines.local.agent import LocalWorlds
 from overworld.secret_file import keep_secret
 from overworld.web.worker_link import WorkerLink
 from overworld.worker.address import listen_in
-from overworld.worker.files_http import PER_ACCOUNT
+from overworld.worker.files_http import PER_ACCOUNT, FilesServer
 from waiting import wait_until
 from worlds.serving import make_folder, serve_files
 
@@ -176,6 +179,20 @@ def test_it_ends_though_somebody_takes_nothing() -> None:
             assert peer.recv(1000)
         worlds = str(folder / "servers")
         assert [process for process in psutil.process_iter() if _works_in(process, worlds)] == []
+
+
+@pytest.mark.parametrize("rounds", range(8))
+async def test_no_connection_outlives_it(tmp_path: Path, rounds: int) -> None:
+    """However far asyncio has come with accepting one when the server ends: pytest fails if one is left unclosed."""
+    server = FilesServer(LocalWorlds(tmp_path), b"x" * 32)
+    with socket.socket(socket.AF_UNIX) as peer:
+        async with server.serve(listen_in(tmp_path)):
+            peer.settimeout(30)
+            peer.connect(str(tmp_path / "worker.socket"))
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+        assert said(peer) == b""
+    gc.collect()
 
 
 def _works_in(process: psutil.Process, folder: str) -> bool:

@@ -159,18 +159,21 @@ def hung(site: Site) -> Callable[[], None]:
     return site.s3.thaw
 
 
-def full(site: Site) -> Callable[[], None]:
-    """The store has no room left."""
-    filler = site.s3.folder.parent / "filler"
-    with filler.open("wb") as file:
-        try:
-            while True:
-                file.write(bytes(MB))
-                file.flush()
-        except OSError:
-            pass
+def away(site: Site) -> tuple[dict[str, Any], Callable[[], None]]:
+    """A save in whose midst the store goes away, and what brings it back."""
+    asked = site.ask_save()
+    site.until_sending()
+    site.s3.stop()
+    return asked, site.s3.start
 
-    return filler.unlink
+
+def full(site: Site) -> tuple[dict[str, Any], Callable[[], None]]:
+    """A save for half of which the store has room, and what makes room."""
+    filler = site.s3.folder.parent / "filler"
+    disk = os.statvfs(filler.parent)
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_bsize - LARGE // 2)
+    return site.ask_save(), filler.unlink
 
 
 def damaged(site: Site) -> Callable[[], None]:
@@ -246,16 +249,10 @@ def test_a_store_that_hangs_keeps_no_game_from_writing(site: Site) -> None:
     assert "told to write again" in torn["error"]
 
 
-@pytest.mark.parametrize("fault", [S3.stop, full])
-def test_a_save_waits_for_a_store_that_is_away_or_full(site: Site, fault: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("begin", [away, full])
+def test_a_save_waits_for_a_store_that_is_away_or_full(site: Site, begin: Callable[..., Any]) -> None:
     """An event tells of it at once; meanwhile the game writes; mended, the same save succeeds and nobody has to ask."""
-    asked = site.ask_save()
-    site.until_sending()
-    if fault is full:
-        mend = full(site)
-    else:
-        site.s3.stop()
-        mend = site.s3.start
+    asked, mend = begin(site)
     try:
         until_put_off(site, asked)
         wait_until(lambda: not (site.world / "saving-is-off").exists(), 20, "the game writes")
