@@ -3,11 +3,14 @@
 // is announced there by a line with `begin-NAME-N` before it is asked for, and by one with `done-NAME-N` after the
 // server has told somebody else of it. So whatever else the game printed came before, during or after that change, and
 // no clock is needed to tell.
+const { setTimeout: pause } = require('node:timers/promises')
 const protocol = require('minecraft-protocol')
 
 const TOP = 1
 const STONE = 'stone'
 const SLOT = 36
+// Two lines a change: of more than 500 a second the keeper drops some, and none may be missed.
+const PAUSE_MS = 15
 
 class Digger {
   constructor (bot, { host, port, version }) {
@@ -17,7 +20,7 @@ class Digger {
     // The server tells of a dig only those who did not do it. This one sees nothing else of the world.
     this.eye = protocol.createClient({ username: `${bot.username}_eye`, host, port, version, auth: 'offline' })
     this.eye.on('block_change', ({ location }) => this.arrived(`${location.x},${location.y},${location.z}`))
-    this.eye.on('chat', () => this.arrived('chat'))
+    this.eye.on('chat', ({ message }) => message.includes('Command not found') && this.arrived('answer'))
   }
 
   arrived (what) {
@@ -32,9 +35,9 @@ class Digger {
     })
   }
 
-  // An unknown command: its first word is printed before the answer to it is sent.
+  // An unknown command: its first word is printed before the answer to it is sent. Other chat is of who comes and goes.
   async say (word) {
-    const answered = this.until('chat')
+    const answered = this.until('answer')
     this.eye.write('chat', { message: `/${word}` })
     await answered
   }
@@ -69,6 +72,7 @@ class Digger {
       await changed
       this.changes.push({ at: [x, y, z], block: digs ? 'air' : STONE })
       await this.say(`done-${this.bot.username}-${number}`)
+      await pause(PAUSE_MS)
     }
   }
 

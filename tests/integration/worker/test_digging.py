@@ -139,10 +139,6 @@ def installation() -> Iterator[Installation]:
         yield it
 
 
-@pytest.mark.skipif(
-    not os.environ.get("OVERWORLD_SOAK"),
-    reason="NOT RUN: make soak; on a busy machine the game is late with its proof, and such a save is unquieted",
-)
 @needs_players
 @pytest.mark.timeout(3600 if IS_LONG else 240)
 def test_every_save_of_a_minecraft_that_is_dug_in_has_each_block_as_it_was_when_the_proof_came(
