@@ -234,6 +234,6 @@ class LocalStage(Stage):
                 if process.cwd().startswith(str(self.folder)) and process.status() != psutil.STATUS_ZOMBIE:
                     process.cmdline()
                     found.append(process)
-            except psutil.Error:
+            except (psutil.Error, OSError):  # OSError: a folder of somebody else's with too long a name
                 continue
         return found

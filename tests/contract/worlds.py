@@ -65,6 +65,6 @@ class LocalWorldStage(WorldStage):
             try:
                 if process.cwd().startswith(world) and process.status() != psutil.STATUS_ZOMBIE:
                     return True
-            except psutil.Error:
+            except (psutil.Error, OSError):  # OSError: a folder of somebody else's with too long a name
                 continue
         return False

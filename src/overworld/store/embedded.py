@@ -260,11 +260,17 @@ def _stop_leftovers(files: Files) -> None:
 
 def _find_leftovers(files: Files) -> list[psutil.Process]:
     """The processes of a PostgreSQL on our data: each has it as its working folder, whatever its pid file says."""
-    found = []
-    for process in psutil.process_iter(["name", "cwd"]):
-        if process.info["name"] == "postgres" and process.info["cwd"] == os.path.realpath(files.data):
-            found.append(process)
-    return found
+    return [
+        one for one in psutil.process_iter(["name"]) if one.info["name"] == "postgres" and _works_in(one, files.data)
+    ]
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    """Asked of the folder, not of its name: that of a stranger's may be too long to be read."""
+    try:
+        return os.path.samefile(f"/proc/{process.pid}/cwd", folder)
+    except OSError:  # it has ended, or is none of ours to look at
+        return False
 
 
 def _open_closed_to_others(path: str, flags: int) -> int:

@@ -70,7 +70,7 @@ class RunningGame:
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
             return "/world/" in process.cwd() and process.cwd().startswith(str(self.folder))
-        except psutil.Error:
+        except (psutil.Error, OSError):  # OSError: a folder of somebody else's with too long a name
             return False
 
 
