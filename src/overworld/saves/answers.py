@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from overworld.domain.errors import SaveError, SaveIncomplete
+from overworld.domain.errors import NoSuchSave, SaveError, SaveIncomplete
 from overworld.saves import faults
 from overworld.saves.base import FileKind, Progress, RepositorySize, SavedFile, SaveResult, Snapshot
 
@@ -68,6 +68,13 @@ def save_result(summary: dict[str, Any], words: Iterable[str], seconds: float) -
 def snapshot(row: dict[str, Any]) -> Snapshot:
     """One row of ``restic snapshots``."""
     return Snapshot(row["id"], _time(row["time"]), tuple(row.get("tags") or ()))
+
+
+def retagged(rows: Iterable[dict[str, Any]]) -> str:
+    """The id that ``restic tag`` gave the one snapshot. Raises ``NoSuchSave`` if it found none."""
+    for row in rows:
+        return str(row["new_snapshot_id"])
+    raise NoSuchSave("The save store has no such save.")
 
 
 def saved_file(row: dict[str, Any]) -> SavedFile:

@@ -199,6 +199,19 @@ class SaveStore(ABC):
         """*Reads.* Every snapshot, oldest first. ``RepositoryDamaged`` if one of them cannot be read."""
 
     @abstractmethod
+    async def retag(
+        self,
+        repository: Repository,
+        snapshot_id: str,
+        tags: Sequence[str],
+        *,
+        deadline: timedelta = QUICK,
+        holds_lease: bool = False,
+    ) -> str:
+        """*Writes.* These are the snapshot's tags; returns the id that it has since. Killed in the middle it may be
+        there twice, under both ids. ``NoSuchSave`` if there is none."""
+
+    @abstractmethod
     async def forget(
         self,
         repository: Repository,

@@ -87,7 +87,8 @@ class Restic(SaveStore):
     async def ensure_repository(self, repository: Repository, *, may_make: bool, deadline: timedelta = QUICK) -> None:
         look = ["cat", "config", "--no-lock"]
         ended, _ = await self._run(repository, look, deadline)
-        if ended.status == faults.NO_REPOSITORY and may_make and not _was_stopped(ended):
+        was_stopped = ended.deadline_passed or ended.store_failed
+        if ended.status == faults.NO_REPOSITORY and may_make and not was_stopped:
             if repository.folder is not None:
                 repository.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             ended = await self._make(repository, deadline)
@@ -194,6 +195,21 @@ class Restic(SaveStore):
         if any("failed to load snapshot" in words for words in ended.words):
             raise faults.derive_damage(ended.words)
         return tuple(sorted((answers.snapshot(row) for row in heard.rows), key=lambda each: each.at))
+
+    async def retag(
+        self,
+        repository: Repository,
+        snapshot_id: str,
+        tags: Sequence[str],
+        *,
+        deadline: timedelta = QUICK,
+        holds_lease: bool = False,
+    ) -> str:
+        words = [word for tag in tags for word in ("--set", patterns.checked_tag(tag))]
+        arguments = ["tag", *words, patterns.checked_id(snapshot_id)]
+        ended = await self._run_locking(repository, arguments, deadline, holds_lease, heard := Heard())
+        self._raise_if_failed(ended, deadline)
+        return answers.retagged(heard.rows)
 
     async def forget(
         self,
@@ -380,7 +396,3 @@ def _check_included(target: Path, include: Sequence[str]) -> None:
 
 def _says(ended: Ended, what: str) -> bool:
     return ended.status != 0 and any(what in words for words in ended.words)
-
-
-def _was_stopped(ended: Ended) -> bool:
-    return ended.deadline_passed or ended.store_failed

@@ -16,8 +16,8 @@ from overworld.store.database import Transaction
 from overworld.store.server_rows import ServerView
 from overworld.worker.job import Job
 from overworld.worker.runner import Done
+from overworld.worker.save_rows import MIB
 from overworld.worker.snapshots import Boot, World
-from overworld.worker.taking import MIB
 from overworld.worker.terms import Terms, Tools
 
 PARTS = 12

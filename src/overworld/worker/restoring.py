@@ -27,8 +27,9 @@ from overworld.store.database import Transaction
 from overworld.store.server_rows import ServerView
 from overworld.worker.job import Job
 from overworld.worker.runner import PASSING, Done
+from overworld.worker.save_rows import MIB
 from overworld.worker.snapshots import NothingToSave, World
-from overworld.worker.taking import MIB, Taking
+from overworld.worker.taking import Taking
 from overworld.worker.terms import Terms, Tools
 
 LOOK_SECONDS = 0.25

@@ -27,10 +27,10 @@ from overworld.worker.job import Job
 from overworld.worker.metrics import SAVE_BYTES, UNQUIETED
 from overworld.worker.quiet import Quieter, Silence
 from overworld.worker.runner import Done
+from overworld.worker.save_rows import MIB, Taken, Wanted, begin, finish, mark_failed, sentence
 from overworld.worker.snapshots import NothingToSave, Staged, World
 from overworld.worker.terms import Terms, Tools, keep_of
 
-MIB = 1024 * 1024
 NOTHING = "There is nothing in the world that is worth saving."
 WARM_TAG = "warm"
 LOOK_SECONDS = 0.25
@@ -40,15 +40,6 @@ LONG_SILENCE_SECONDS = 1.0
 the game still writes, and only the rest while it does not."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    reason: SaveReason
-    label: str
-    pinned: bool
-    game_revision: str
-    world_generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +54,6 @@ class _Subject:
     tag: str
     quiet: Quiet = Quiet.UNQUIETED
     besides: Staged | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    result: SaveResult
-    quiet: Quiet
-    why_not: str
-    off_seconds: float | None
 
 
 class Taking:
@@ -94,7 +77,7 @@ class Taking:
             )
         except NothingToSave:
             return Done(NOTHING, "NothingToSave")
-        return Done(_sentence(save), "Saved")
+        return Done(sentence(save), "Saved")
 
     async def take(self, job: Job, reason: SaveReason, *, label: str = "", pinned: bool = False) -> Save:
         """The present world of the job's server in the store, and its row. Raises what the port of the store raises,
@@ -126,20 +109,24 @@ class Taking:
         repository, may_make = await self._tools.repositories.to_write(job, server.account_id)
         job.say(0, 4, "Opening the save store.")
         await self._tools.store.ensure_repository(repository, may_make=may_make)
-        wanted = _Wanted(reason, label, pinned, game.revision if game is not None else "", world.generation)
-        abandoned, save = await job.write(lambda tx: _begin(tx, job, server, wanted))
+        wanted = Wanted(reason, label, pinned, game.revision if game is not None else "", world.generation)
+        abandoned, save = await job.write(lambda tx: begin(tx, job, server, wanted))
         try:
             if abandoned:
                 await self._forget_unknown(job, repository)
             excludes = game.world.exclude if game is not None else ()
             subject = _Subject(world, repository, excludes, save.id, besides=besides)
             taken = await self._take(job, subject, game.saving if game is not None else Saving())
+            if taken.quiet is not taken.quiet_tag:  # what a recovery without the row would believe
+                tags = [subject.tag, taken.quiet]
+                again = await self._tools.store.retag(repository, taken.result.snapshot_id, tags, holds_lease=True)
+                taken = replace(taken, result=replace(taken.result, snapshot_id=again))
         except BaseException as error:
             says = error.detail if isinstance(error, OverworldError) else "It was interrupted."
             says = NOTHING if isinstance(error, NothingToSave) else says
-            await asyncio.shield(_mark_failed(job, save, says))
+            await asyncio.shield(mark_failed(job, save, says))
             raise
-        kept = await job.write(lambda tx: _finish(tx, job, save, taken))
+        kept = await job.write(lambda tx: finish(tx, save, taken))
         SAVE_BYTES.inc(taken.result.bytes_new)
         if taken.quiet is Quiet.UNQUIETED:
             UNQUIETED.inc()
@@ -163,19 +150,19 @@ class Taking:
             raise NotFound("The server is gone.")
         return view.server
 
-    async def _take(self, job: Job, subject: _Subject, saving: Saving) -> _Taken:
+    async def _take(self, job: Job, subject: _Subject, saving: Saving) -> Taken:
         world = subject.world
         if subject.besides is not None:
             held = replace(subject, quiet=Quiet.STOPPED)
             result = await self._send(job, held, "Nothing runs on it.", staged=subject.besides)
-            return _Taken(result, Quiet.STOPPED, "", None)
+            return Taken(result, Quiet.STOPPED, Quiet.STOPPED, "", None)
         before = self._tools.engine.observed(world.server_id).process
         if not _runs(before):
             result = await self._send(job, replace(subject, quiet=Quiet.STOPPED), "The game does not run.")
             after = self._tools.engine.observed(world.server_id).process
             if _runs(after):
-                return _Taken(result, Quiet.UNQUIETED, "The game was started meanwhile.", None)
-            return _Taken(result, Quiet.STOPPED, "", None)
+                return Taken(result, Quiet.UNQUIETED, Quiet.STOPPED, "The game was started meanwhile.", None)
+            return Taken(result, Quiet.STOPPED, Quiet.STOPPED, "", None)
         warm = await self._warm_up(job, subject, saving)
         job.say(1, 4, "Waiting until the game has written its world.")
         hold = self._quieter.hold(job, saving) if saving.before else nullcontext(Silence())
@@ -192,7 +179,8 @@ class Taking:
             await self._tools.store.forget(subject.repository, [warm.snapshot_id], holds_lease=True)
             result = replace(result, bytes_new=result.bytes_new + warm.bytes_new)
         why_not = why_not or silence.why_not  # the game may have been told to go on before the end
-        return _Taken(result, Quiet.UNQUIETED if why_not else Quiet.QUIETED, why_not, silence.off_seconds)
+        quiet = Quiet.UNQUIETED if why_not else Quiet.QUIETED
+        return Taken(result, quiet, held.quiet, why_not, silence.off_seconds)
 
     async def _warm_up(self, job: Job, subject: _Subject, saving: Saving) -> SaveResult | None:
         """Send most of it while the game still writes, where it would otherwise be held long; what that was."""
@@ -334,64 +322,5 @@ class Taking:
         return Done(f"{count} removed.", "SaveRemoved")
 
 
-def _begin(tx: Transaction, job: Job, server: Server, wanted: _Wanted) -> tuple[int, Save]:
-    now = datetime.now(UTC)
-    abandoned = saves.abandon_running(tx, server.id, "The worker died while it was taken.", now)
-    return abandoned, saves.insert_save(
-        tx,
-        server,
-        operation_id=job.operation.id,
-        reason=wanted.reason,
-        label=wanted.label,
-        pinned=wanted.pinned,
-        game_revision=wanted.game_revision,
-        world_generation=wanted.world_generation,
-        now=now,
-    )
-
-
-async def _mark_failed(job: Job, save: Save, says: str) -> None:
-    values = {"state": SaveState.FAILED, "error": says, "ended_at": datetime.now(UTC)}
-    try:
-        await job.write(lambda tx: saves.write_save(tx, save.id, values))
-    except OverworldError as error:  # whoever has the lease next ends it
-        log.warning("a failed save is still shown as running", error=error.detail)
-
-
-def _finish(tx: Transaction, job: Job, save: Save, taken: _Taken) -> Save:
-    now = datetime.now(UTC)
-    result = taken.result
-    kept = saves.write_save(
-        tx,
-        save.id,
-        {
-            "state": SaveState.KEPT,
-            "snapshot_id": result.snapshot_id,
-            "quiet": taken.quiet,
-            "off_seconds": taken.off_seconds,
-            "bytes_total": result.bytes_total,
-            "bytes_new": result.bytes_new,
-            "files": result.files,
-            "seconds": result.seconds,
-            "error": taken.why_not,
-            "ended_at": now,
-        },
-    )
-    assert kept is not None
-    if save.reason is not SaveReason.UPLOAD:
-        save_policies.write_health(tx, save.server_id, {"last_saved_at": save.created_at})
-    news = [NewEvent(save.server_id, "Saved", _sentence(kept))]
-    if taken.why_not:
-        message = f"The save may be torn: {taken.why_not}"
-        news.append(NewEvent(save.server_id, "SaveUnquieted", message, Level.WARNING))
-    events.insert_events(tx, news, now)
-    return kept
-
-
 def _runs(process: ProcessSeen | None) -> bool:
     return process is not None and process.phase is not Phase.STOPPED
-
-
-def _sentence(save: Save) -> str:
-    size, new = (save.bytes_total or 0) / MIB, (save.bytes_new or 0) / MIB
-    return f"{size:.1f} MiB saved in {save.seconds or 0:.1f} s, {new:.1f} MiB of it new ({save.quiet or 'unknown'})."

@@ -17,8 +17,9 @@ from overworld.store import saves
 from overworld.store import worlds as world_rows
 from overworld.worker.job import Job
 from overworld.worker.runner import Done
+from overworld.worker.save_rows import MIB
 from overworld.worker.snapshots import STAGING, NothingToSave, Staged, World
-from overworld.worker.taking import MIB, NOTHING, Taking
+from overworld.worker.taking import NOTHING, Taking
 from overworld.worker.terms import Terms, Tools
 
 MOST_SECONDS = 86_400.0

@@ -38,6 +38,16 @@ async def test_saves_are_listed_with_what_was_said_of_them(store: Restic, reposi
     assert (snapshots[0].at, set(snapshots[0].tags)) == (TIME, {"on_demand", "x=1"})
 
 
+async def test_a_save_is_told_of_anew(store: Restic, repository: Repository, world: Path) -> None:
+    """Other tags, another id, the same save at the same time."""
+    save = await store.save(repository, world, tags=["id", "quieted"], at=TIME)
+    again = await store.retag(repository, save.snapshot_id, ["id", "unquieted"])
+    (snapshot,) = await store.snapshots(repository)
+    assert (snapshot.snapshot_id, snapshot.at, set(snapshot.tags)) == (again, TIME, {"id", "unquieted"})
+    with pytest.raises(NoSuchSave):
+        await store.retag(repository, save.snapshot_id, ["id"])
+
+
 async def test_excluded_files_are_in_no_save(store: Restic, local: Repository, world: Path) -> None:
     """Anchored at the root with a slash, else anywhere; the same name elsewhere stays."""
     for name in ("server.jar", "logs/old.jar", "players/logs/a", "cache/a/tmp/b", "region/cache"):

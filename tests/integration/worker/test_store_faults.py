@@ -3,9 +3,10 @@ restore: an event says what mends it, the game goes on with its world, and all w
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from integration.worker.saving import (
     until_state,
     worlds,
 )
+from overworld.settings import Settings
+from overworld.wiring import open_database
+from overworld.worker_wiring import open_repositories, open_save_store
 from s3 import S3
 from waiting import wait_until
 
@@ -62,6 +66,15 @@ class Site:
     def kept(self) -> list[str]:
         """Its saves that are in the store, newest first."""
         return [each["id"] for each in saves(self.api, self.server_id) if each["state"] == "kept"]
+
+    def tags(self) -> set[str]:
+        """What the store itself says of the newest save: a recovery may have nothing else to go by."""
+        given = {name.lower(): value for name, value in self.installation.environment.items()}
+        settings = Settings(**{name[10:]: value for name, value in given.items() if name.startswith("overworld_")})  # type: ignore[arg-type]
+        store, _ = open_save_store(settings)
+        with closing(open_database(settings, "tests")) as database:
+            repository = asyncio.run(open_repositories(settings, database).find(self.server_id))
+        return set(asyncio.run(store.snapshots(repository))[-1].tags)
 
     def ask_save(self) -> dict[str, Any]:
         """The operation of a save that has much to send."""
@@ -247,6 +260,7 @@ def test_a_store_that_hangs_keeps_no_game_from_writing(site: Site) -> None:
     (torn,) = [each for each in saves(site.api, site.server_id) if each["id"] == site.kept()[0]]
     assert torn["quiet"] == "unquieted"
     assert "told to write again" in torn["error"]
+    assert site.tags() == {torn["id"], "unquieted"}
 
 
 @pytest.mark.parametrize("begin", [away, full])
