@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from overworld.worker.snapshots import Snapshots
     from overworld.worker.terms import Tools
 
-SAVE_CACHE_BYTES = 4 * 2**30
-
 
 def open_worlds(settings: Settings, engine: Engine) -> WorldAccess | None:
     """The way to the files of this installation's worlds, in a cluster through what ``engine`` sees; None where there
@@ -97,19 +95,14 @@ def save_keyring(settings: Settings) -> Keyring:
 
 
 def open_save_store(settings: Settings) -> tuple[InstallationStore, SaveStoreRefused | None]:
-    """What speaks to the save store, and why it cannot on this machine (None: it can). Blocking.
-
-    Its cache, which grows with every server that was ever saved, is cut down to its bound at each start.
-    """
+    """What speaks to the save store, and why it cannot on this machine (None: it can). Blocking."""
     from overworld.domain.errors import SaveStoreRefused
-    from overworld.saves.cache import trim_cache
     from overworld.saves.installation import InstallationStore
     from overworld.saves.program import find_restic
     from overworld.saves.restic import ResticOptions
 
     cache = settings.data_folder / "save-cache"
     options = ResticOptions(patience=settings.save_store_patience)
-    trim_cache(cache, SAVE_CACHE_BYTES)
     try:
         return InstallationStore(find_restic(settings.restic), cache, options), None
     except SaveStoreRefused as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from overworld.domain.errors import NoSuchSave, SaveDeadline, SaveError
-from overworld.saves import answers, faults, half_made, patterns
+from overworld.domain.errors import NoSuchSave, SaveDeadline
+from overworld.saves import answers, faults, folders, half_made, patterns
 from overworld.saves.base import (
     LONG,
     QUICK,
@@ -25,10 +24,11 @@ from overworld.saves.base import (
     SaveStore,
     Snapshot,
 )
+from overworld.saves.cache import trim_cache
 from overworld.saves.process import Ended, Invocation, Running, run, start
 
 HOST = "overworld"  # the machine that takes a save changes; what a save follows on does not
-_SYNC = "/bin/sync"  # of coreutils
+TRIM_EVERY_SECONDS = 3600.0
 _CHUNKS_AHEAD = 2  # with the buffer: what a slow reader of a download costs in memory, about a MiB
 _DUMP_BUFFER = 2**17
 
@@ -40,7 +40,8 @@ class ResticOptions:
     ``pack_mib``: how much goes into one object of the store (4-128): larger ones are fewer requests, but more memory
     (about ``connections`` times it) and more to repack. ``connections``: requests at once. ``readers``: files read at
     once. ``upload_kib_s`` and ``download_kib_s``: limits, 0 for none. ``memory_mib``: where Go begins to collect
-    garbage harder. ``patience``: how long a store may fail before it counts as unavailable.
+    garbage harder. ``patience``: how long a store may fail before it counts as unavailable. ``cache_mib``: the most
+    that the cache has once an hour.
     """
 
     pack_mib: int = 16
@@ -50,6 +51,7 @@ class ResticOptions:
     upload_kib_s: int = 0
     download_kib_s: int = 0
     memory_mib: int = 512
+    cache_mib: int = 4096
     patience: timedelta = timedelta(minutes=2)
     stuck_request: timedelta = timedelta(minutes=1)
 
@@ -83,6 +85,7 @@ class Restic(SaveStore):
         self._program = program
         self._cache = cache_folder
         self._options = options or ResticOptions()
+        self._trim_at = 0.0
 
     async def ensure_repository(self, repository: Repository, *, may_make: bool, deadline: timedelta = QUICK) -> None:
         look = ["cat", "config", "--no-lock"]
@@ -115,7 +118,7 @@ class Restic(SaveStore):
         deadline: timedelta = LONG,
         holds_lease: bool = False,
     ) -> SaveResult:
-        folder = await asyncio.to_thread(_resolve, source)
+        folder = await asyncio.to_thread(folders.find_source, source)
         arguments = ["backup", "--no-scan", "--host", HOST, "--group-by", "", "--read-concurrency"]
         arguments += [str(self._options.readers), "--pack-size", str(self._options.pack_mib)]
         arguments += ["--compression", self._options.compression]
@@ -144,16 +147,16 @@ class Restic(SaveStore):
         progress: OnProgress | None = None,
         deadline: timedelta = LONG,
     ) -> None:
-        await asyncio.to_thread(_make_target, target)
+        await asyncio.to_thread(folders.make_target, target)
         arguments = ["restore", patterns.checked_id(snapshot_id), "--target", str(target), "--sparse", "--no-lock"]
         arguments += [word for path in include for word in ("--include", patterns.include(path))]
         began = time.monotonic()
         heard = Heard(on_progress=progress)
         ended, _ = await self._run(repository, arguments, deadline, heard, write=[target])
         self._raise_if_failed(ended, deadline)
-        await asyncio.to_thread(_check_included, target, include)
+        await asyncio.to_thread(folders.check_included, target, include)
         left = deadline - timedelta(seconds=time.monotonic() - began)
-        await _sync(target, left, deadline)
+        await folders.sync_target(target, left, deadline)
 
     async def list_files(
         self, repository: Repository, snapshot_id: str, folder: str = "/", *, deadline: timedelta = QUICK
@@ -294,7 +297,15 @@ class Restic(SaveStore):
         **paths: Any,
     ) -> tuple[Ended, Heard]:
         heard = heard or Heard()
+        await self._keep_cache_small()
         return await run(self._invocation(repository, arguments, deadline, **paths), heard.take), heard
+
+    async def _keep_cache_small(self) -> None:
+        """It grows with every repository that is worked on; looked at once in a while."""
+        now = time.monotonic()
+        if now >= self._trim_at:
+            self._trim_at = now + TRIM_EVERY_SECONDS
+            await asyncio.to_thread(trim_cache, self._cache, self._options.cache_mib * 2**20)
 
     def _invocation(
         self,
@@ -364,34 +375,6 @@ async def _pump(invocation: Invocation, queue: asyncio.Queue[bytes | None]) -> E
     finally:
         with contextlib.suppress(asyncio.QueueFull):
             queue.put_nowait(None)
-
-
-async def _sync(folder: Path, left: timedelta, deadline: timedelta) -> None:
-    """What was written below the folder is on the disk: ``syncfs(2)`` of its file system, which is far less than to
-    sync each of a hundred thousand files. restic itself syncs nothing that it restores."""
-    ended = await run(Invocation([_SYNC, "-f", str(folder)], left, read=[folder]), lambda _: None)
-    if ended.deadline_passed:
-        raise SaveDeadline(f"The disk did not take it within {deadline.total_seconds():g} s; try again.")
-    if ended.status != 0:
-        raise SaveError(f"The disk did not take what was restored: {faults.last_words(ended.words)}")
-
-
-def _resolve(source: Path) -> Path:
-    if not source.is_dir():
-        raise SaveError(f"There is no world to save in {source}.")
-    return source.resolve()
-
-
-def _make_target(target: Path) -> None:
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(target.iterdir()):
-        raise SaveError(f"{target} is not empty: a save is restored into a new folder.")
-
-
-def _check_included(target: Path, include: Sequence[str]) -> None:
-    for path in include:
-        if not os.path.lexists(f"{target}{patterns.absolute(path)}"):
-            raise NoSuchSave(f"The save has no {path}: not all of what was asked for could be restored.")
 
 
 def _says(ended: Ended, what: str) -> bool:

@@ -29,14 +29,12 @@ from overworld.engines import agent
 from overworld.engines.local.folders import remove_tree
 from overworld.engines.local.generations import copy_entries, sync
 from overworld.saves.base import Progress, Repository
-from overworld.saves.cache import trim_cache
 from overworld.saves.program import find_restic
-from overworld.saves.restic import Restic
+from overworld.saves.restic import Restic, ResticOptions
 from overworld.worker.placing import find_in_save, left_out, nothing_to_save, put_in_place, settle_staged
 from overworld.worker.snapshots import NothingToSave
 
 ROOM = Path("/tmp")  # noqa: S108 (the steward's own)
-CACHE_BYTES = 2**30
 REQUEST_BYTES = 8 * 2**20
 """A save names every database that it has copied."""
 BEAT_SECONDS = 5.0
@@ -158,8 +156,7 @@ async def _run(request: Request, tell: Tell) -> dict[str, Any]:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     beating = asyncio.create_task(beat())
     try:
-        trim_cache(ROOM / "cache", CACHE_BYTES)
-        store = Restic(find_restic(), ROOM / "cache")
+        store = Restic(find_restic(), ROOM / "cache", ResticOptions(cache_mib=1024))
         return await ERRANDS[request["errand"]](request, store, Path.cwd(), tell)
     finally:
         beating.cancel()

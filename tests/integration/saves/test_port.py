@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from overworld.domain.errors import NoSuchSave, SaveError
+from overworld.saves import restic
 from overworld.saves.base import FileKind, Progress, Repository
-from overworld.saves.restic import Restic
+from overworld.saves.restic import Restic, ResticOptions
 from trees import read_tree
 
 TIME = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -155,6 +156,21 @@ async def test_progress_is_told(store: Restic, local: Repository, world: Path) -
     again: list[Progress] = []
     await store.restore(local, saved.snapshot_id, world.parent / "again", progress=again.append)
     assert again[-1].bytes_done == saved.bytes_total
+
+
+async def test_the_cache_stays_within_its_bound(
+    restic_program: Path, local: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of one that works for months: it is looked at again and again."""
+    monkeypatch.setattr(restic, "TRIM_EVERY_SECONDS", 0.0)
+    store = Restic(restic_program, tmp_path / "cache", ResticOptions(cache_mib=1))
+    await store.snapshots(local)
+    left = tmp_path / "cache" / ("a" * 64)
+    left.mkdir()
+    (left / "index").write_bytes(bytes(2 * 2**20))
+    os.utime(left, (1, 1))
+    await store.snapshots(local)
+    assert not left.exists()
 
 
 async def test_no_world_is_no_empty_save(store: Restic, local: Repository, tmp_path: Path) -> None:
