@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from overworld.saves import launch
+from overworld import confinement
 from overworld.saves.base import Repository
 from overworld.saves.restic import Restic
 from waiting import eventually
@@ -33,7 +33,7 @@ def run(read: list[str], write: list[str], *program: str) -> subprocess.Complete
     """A program behind the launcher."""
     words = [str(os.getpid()), json.dumps([*SYSTEM, *read]), json.dumps(write), *program]
     return subprocess.run(
-        [sys.executable, "-I", "-S", launch.__file__, *words], capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-S", confinement.__file__, *words], capture_output=True, text=True, check=False
     )
 
 
@@ -70,7 +70,7 @@ def test_what_may_be_read_may_not_be_written(tmp_path: Path) -> None:
 
 def test_an_orphan_does_not_begin(tmp_path: Path) -> None:
     """A launcher whose parent died before it could ask to die with it ends at once."""
-    words = [sys.executable, "-I", "-S", launch.__file__, "1", "[]", "[]", "/bin/touch", str(tmp_path / "made")]
+    words = [sys.executable, "-I", "-S", confinement.__file__, "1", "[]", "[]", "/bin/touch", str(tmp_path / "made")]
     assert subprocess.run(words, check=False).returncode == 1
     assert not (tmp_path / "made").exists()
 
