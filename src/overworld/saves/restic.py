@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from overworld.domain.errors import NoSuchSave, SaveDeadline, SaveError
-from overworld.saves import answers, faults, half_made, patterns
+from overworld.domain.errors import BadInput, NoSuchSave, SaveDeadline
+from overworld.saves import answers, faults, folders, half_made, patterns
 from overworld.saves.base import (
     LONG,
+    MOST_LISTED,
     QUICK,
     OnProgress,
     Repository,
@@ -28,7 +28,6 @@ from overworld.saves.base import (
 from overworld.saves.process import Ended, Invocation, Running, run, start
 
 HOST = "overworld"  # the machine that takes a save changes; what a save follows on does not
-_SYNC = "/bin/sync"  # of coreutils
 _CHUNKS_AHEAD = 2  # with the buffer: what a slow reader of a download costs in memory, about a MiB
 _DUMP_BUFFER = 2**17
 
@@ -114,7 +113,7 @@ class Restic(SaveStore):
         deadline: timedelta = LONG,
         holds_lease: bool = False,
     ) -> SaveResult:
-        folder = await asyncio.to_thread(_resolve, source)
+        folder = await asyncio.to_thread(folders.resolve, source)
         arguments = ["backup", "--no-scan", "--host", HOST, "--group-by", "", "--read-concurrency"]
         arguments += [str(self._options.readers), "--pack-size", str(self._options.pack_mib)]
         arguments += ["--compression", self._options.compression]
@@ -143,27 +142,70 @@ class Restic(SaveStore):
         progress: OnProgress | None = None,
         deadline: timedelta = LONG,
     ) -> None:
-        await asyncio.to_thread(_make_target, target)
+        await asyncio.to_thread(folders.make_target, target)
         arguments = ["restore", patterns.checked_id(snapshot_id), "--target", str(target), "--sparse", "--no-lock"]
         arguments += [word for path in include for word in ("--include", patterns.include(path))]
         began = time.monotonic()
         heard = Heard(on_progress=progress)
         ended, _ = await self._run(repository, arguments, deadline, heard, write=[target])
         self._raise_if_failed(ended, deadline)
-        await asyncio.to_thread(_check_included, target, include)
+        await asyncio.to_thread(folders.check_included, target, include)
         left = deadline - timedelta(seconds=time.monotonic() - began)
-        await _sync(target, left, deadline)
+        await folders.sync(target, left, deadline)
 
     async def list_files(
-        self, repository: Repository, snapshot_id: str, folder: str = "/", *, deadline: timedelta = QUICK
+        self,
+        repository: Repository,
+        snapshot_id: str,
+        folder: str = "/",
+        *,
+        most: int = MOST_LISTED,
+        deadline: timedelta = QUICK,
     ) -> tuple[SavedFile, ...]:
         path = patterns.absolute(folder)
-        arguments = ["ls", "--no-lock", patterns.checked_id(snapshot_id), path]
-        heard = await self._ask(repository, arguments, deadline)
-        found = [answers.saved_file(row) for row in heard.rows if row.get("message_type") == "node"]
+        found: list[SavedFile] = []
+
+        def take(entry: SavedFile) -> None:
+            found.append(entry)
+            if len(found) > most + 1:  # the folder itself is told too
+                raise BadInput(f"The folder has more than {most} entries, too many to list: download it instead.")
+
+        await self._each_node(repository, snapshot_id, path, take, deadline)
         if path != "/" and not any(entry.path == path and entry.kind == "folder" for entry in found):
             raise NoSuchSave(f"The save has no folder {path}.")
         return tuple(sorted((entry for entry in found if entry.path != path), key=lambda entry: entry.path))
+
+    async def find_file(
+        self, repository: Repository, snapshot_id: str, path: str, *, deadline: timedelta = QUICK
+    ) -> SavedFile | None:
+        wanted = patterns.absolute(path)
+        found: list[SavedFile] = []
+
+        def take(entry: SavedFile) -> None:
+            if entry.path == wanted:
+                found.append(entry)
+
+        await self._each_node(repository, snapshot_id, wanted, take, deadline)
+        return found[0] if found else None
+
+    async def _each_node(
+        self,
+        repository: Repository,
+        snapshot_id: str,
+        path: str,
+        take: Callable[[SavedFile], None],
+        deadline: timedelta,
+    ) -> None:
+        """``take`` is told of what is at ``path`` and directly in it, and may raise: a folder has as many entries as
+        its game likes, so nothing here keeps them."""
+
+        def read(row: Any) -> None:
+            if isinstance(row, dict) and row.get("message_type") == "node":
+                take(answers.saved_file(row))
+
+        arguments = ["ls", "--no-lock", patterns.checked_id(snapshot_id), path]
+        ended = await run(self._invocation(repository, arguments, deadline), read)
+        self._raise_if_failed(ended, deadline)
 
     async def dump(
         self,
@@ -348,34 +390,6 @@ async def _pump(invocation: Invocation, queue: asyncio.Queue[bytes | None]) -> E
     finally:
         with contextlib.suppress(asyncio.QueueFull):
             queue.put_nowait(None)
-
-
-async def _sync(folder: Path, left: timedelta, deadline: timedelta) -> None:
-    """What was written below the folder is on the disk: ``syncfs(2)`` of its file system, which is far less than to
-    sync each of a hundred thousand files. restic itself syncs nothing that it restores."""
-    ended = await run(Invocation([_SYNC, "-f", str(folder)], left, read=[folder]), lambda _: None)
-    if ended.deadline_passed:
-        raise SaveDeadline(f"The disk did not take it within {deadline.total_seconds():g} s; try again.")
-    if ended.status != 0:
-        raise SaveError(f"The disk did not take what was restored: {faults.last_words(ended.words)}")
-
-
-def _resolve(source: Path) -> Path:
-    if not source.is_dir():
-        raise SaveError(f"There is no world to save in {source}.")
-    return source.resolve()
-
-
-def _make_target(target: Path) -> None:
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(target.iterdir()):
-        raise SaveError(f"{target} is not empty: a save is restored into a new folder.")
-
-
-def _check_included(target: Path, include: Sequence[str]) -> None:
-    for path in include:
-        if not os.path.lexists(f"{target}{patterns.absolute(path)}"):
-            raise NoSuchSave(f"The save has no {path}: not all of what was asked for could be restored.")
 
 
 def _says(ended: Ended, what: str) -> bool:

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from overworld.domain.errors import EngineRefused, NoSuchSave, SaveError
 from overworld.engines import agent
@@ -46,19 +46,11 @@ async def find_in_save(store: SaveStore, repository: Repository, snapshot_id: st
     include: list[str] = []
     for path in paths:
         places = (path, f"{STAGING}/{path}")
-        found = [place for place in places if await _is_in_save(store, repository, snapshot_id, place)]
+        found = [place for place in places if await store.find_file(repository, snapshot_id, place) is not None]
         if not found:
             raise NoSuchSave(f"There is no {path} in the save.")
         include += [f"/{place}" for place in found]
     return include
-
-
-async def _is_in_save(store: SaveStore, repository: Repository, snapshot_id: str, path: str) -> bool:
-    try:
-        files = await store.list_files(repository, snapshot_id, f"/{PurePosixPath(path).parent}".rstrip("."))
-    except NoSuchSave:
-        return False
-    return any(file.path == f"/{path}" for file in files)
 
 
 def settle_staged(folder: Path) -> tuple[str, ...]:
