@@ -57,7 +57,7 @@ def settle_staged(folder: Path) -> tuple[str, ...]:
     """The copies of databases put where they belong, over whatever is there; their paths. What is in ``folder`` is
     hostile: no link in it is followed. Nobody else can reach into it meanwhile."""
     settled: list[str] = []
-    with _refusals(), agent.opened(os.open(folder, agent.FOLDER_FLAGS)) as root:
+    with refusals(), agent.opened(os.open(folder, agent.FOLDER_FLAGS)) as root:
         try:
             if not stat.S_ISDIR(agent.look(root, STAGING.encode()).st_mode):
                 return ()
@@ -78,7 +78,7 @@ def settle_staged(folder: Path) -> tuple[str, ...]:
 def put_in_place(source: Path, target: Path, paths: Sequence[str]) -> None:
     """Each of ``paths`` below ``target`` is what it is below ``source``, whatever was there; no link is followed."""
     with (
-        _refusals(),
+        refusals(),
         agent.opened(os.open(source, agent.FOLDER_FLAGS)) as here,
         agent.opened(os.open(target, agent.FOLDER_FLAGS)) as there,
     ):
@@ -98,7 +98,7 @@ def _clear(folder: int, name: bytes) -> None:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """What the agent's own functions refuse, as the engine does."""
     try:
         yield
