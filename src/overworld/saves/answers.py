@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from overworld.domain.errors import SaveError, SaveIncomplete
@@ -97,4 +97,6 @@ def repository_size(lines: Iterable[str]) -> RepositorySize:
 
 
 def _time(text: str) -> datetime:
+    if text.startswith("0000-"):  # restic's first year, and of some file systems; no calendar of Python's has it
+        return datetime.min.replace(tzinfo=UTC)
     return datetime.fromisoformat(_NANOSECONDS.sub(r"\1", text))

@@ -16,16 +16,20 @@ from overworld.worker.snapshots import STAGING, NothingToSave
 EMPTY = "snapshot is empty"
 """How restic refuses a save of nothing."""
 SIDE_FILES = ("-wal", "-shm", "-journal")
+PATTERN_BYTES = 1024 * 1024
+"""Of all patterns: they are arguments of a program, of which the system bears 2 MiB."""
 
 
 def left_out(excludes: Sequence[str], staged: Sequence[str]) -> list[str]:
     """Patterns of what is no part of a save: what the game excludes, what is being written by an edit, and the files
-    that a copy stands for."""
+    that a copy stands for. Raises SaveError where those are more than can be said."""
     patterns = ["/" + pattern.lstrip("/") for pattern in excludes] + [".overworld-*.part"]
     if not staged:
         patterns.append(f"/{STAGING}")
     for path in staged:
         patterns += [f"/{_literal(path)}{side}" for side in ("", *SIDE_FILES)]
+    if sum(len(os.fsencode(pattern)) for pattern in patterns) > PATTERN_BYTES:
+        raise SaveError(f"The world has {len(staged)} databases, more than one save can take copies of.")
     return patterns
 
 
