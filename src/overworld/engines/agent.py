@@ -57,6 +57,8 @@ WALK_DEPTH = 400
 """Folders in one another that are walked; each holds a descriptor."""
 REMOVE_DEPTH = 100
 TARGET_BYTES = 1024
+CHECK_CHARACTERS = 300
+"""Of what SQLite finds wrong with a database, in the words of whoever made it."""
 PAGE = 1000
 ENTRIES = 500_000
 TREE_BYTES = 64 * 1024 * 1024
@@ -1324,7 +1326,7 @@ def _quick_check(part: bytes) -> str:
 
     database = sqlite3.connect(_uri(part, "rw"), uri=True)
     try:
-        return str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return str(database.execute("PRAGMA quick_check(1)").fetchone()[0])[:CHECK_CHARACTERS]
     finally:
         database.close()
 

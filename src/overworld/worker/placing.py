@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from overworld.domain.errors import EngineRefused, NoSuchSave, SaveError
+from overworld.domain.errors import DiskFull, EngineRefused, NoSuchSave, SaveError
 from overworld.engines import agent
 from overworld.saves.base import Repository, SaveStore
 from overworld.worker.snapshots import STAGING, NothingToSave
@@ -46,10 +46,10 @@ def nothing_to_save() -> Iterator[None]:
 
 async def find_in_save(store: SaveStore, repository: Repository, snapshot_id: str, paths: Sequence[str]) -> list[str]:
     """Where the paths are in the save: themselves, and the databases in or at them in ``STAGING``. Raises NoSuchSave
-    for one that is not in it."""
+    for one that is not in it, as ``STAGING`` itself is not: a restore leaves nothing there."""
     include: list[str] = []
     for path in paths:
-        places = (path, f"{STAGING}/{path}")
+        places = (path, f"{STAGING}/{path}") if path.partition("/")[0] != STAGING else ()
         found = [place for place in places if await store.find_file(repository, snapshot_id, place) is not None]
         if not found:
             raise NoSuchSave(f"There is no {path} in the save.")
@@ -103,11 +103,14 @@ def _clear(folder: int, name: bytes) -> None:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """What the agent's own functions refuse, as the engine does."""
+    """What the agent's own functions refuse or the system does, as the engine does: worlds are hostile."""
     try:
         yield
-    except agent.Refusal as error:
-        raise EngineRefused("WorldOdd", error.says, retry_after=None) from error
+    except (agent.Refusal, OSError) as error:
+        refusal = agent.explain(error)
+        if refusal.code == "disk-full":
+            raise DiskFull(refusal.says) from error
+        raise EngineRefused("WorldOdd", refusal.says, retry_after=None) from error
 
 
 def _literal(path: str) -> str:
