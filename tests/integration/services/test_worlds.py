@@ -9,7 +9,8 @@ import pytest
 from overworld.domain.accounts import Actor, Quota, Role
 from overworld.domain.errors import Conflict
 from overworld.domain.servers import Desired, Server
-from overworld.services import worlds
+from overworld.services import uploads, worlds
+from overworld.store import worlds as world_rows
 from overworld.store.accounts import create_account
 from overworld.store.database import Database
 from overworld.store.servers import insert_server, load_server
@@ -83,3 +84,22 @@ def test_where_nothing_is_kept_there_is_nothing_to_go_back_to(database: Database
         worlds.swap(tx, server.id, generation, keep_until=NOW, now=NOW)
         with pytest.raises(Conflict, match="no earlier world"):
             worlds.undo(tx, Actor(server.account_id, "ann", Role.USER), server.id, NOW, NOW)
+
+
+def test_uploads_that_break_off_count_until_they_are_removed(database: Database, server: Server) -> None:
+    """Else any number of disks could be had by breaking off faster than they are removed."""
+    actor = Actor(server.account_id, "ann", Role.USER)
+
+    def break_off() -> int:
+        with database.transaction() as tx:
+            ticket = uploads.permit(tx, actor, server.id, most_bytes=10, bytes_said=10, now=NOW)
+            uploads.drop(tx, server.id, ticket.generation, NOW)
+        return ticket.generation
+
+    generations = [break_off() for _ in range(uploads.MOST_AT_ONCE)]
+    assert generations == [2, 3, 4]
+    with pytest.raises(Conflict, match="under way"):
+        break_off()
+    with database.transaction() as tx:
+        world_rows.unretire(tx, server.id, generations[0])
+    assert break_off() == 5
