@@ -1,4 +1,5 @@
-"""Starts a program that dies with its parent, writes no core file, and can reach only the folders it was given.
+"""Starts a program that dies with its parent, writes no core file, is the first to go where memory runs out, and can
+reach only the folders it was given.
 
 One file of the standard library, run in a process of its own: ``python -I -S confinement.py PARENT READ WRITE
 PROGRAM ...``, where PARENT is the parent's process id, and READ and WRITE are JSON lists of paths. It replaces itself
@@ -18,6 +19,7 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +75,9 @@ def main() -> None:
     if os.getppid() != int(parent):  # it died before the line above
         os._exit(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the program's memory holds keys
+    # restic keeps whole folders in memory, 1.6 KiB for each of their files: a game makes as many as it likes.
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
+        score.write("1000")
     confine(json.loads(read), json.loads(write))
     os.execv(program[0], program)  # noqa: S606 - a shell is what must not be there
 

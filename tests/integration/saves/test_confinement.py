@@ -54,6 +54,11 @@ def test_links_out_of_the_world_lead_nowhere(tmp_path: Path) -> None:
         assert "Permission denied" in result.stderr
 
 
+def test_where_memory_runs_out_it_goes_first() -> None:
+    """It needs as much as a world has files, which is up to the game: no other game and no database pays for that."""
+    assert run(["/proc"], [], "/bin/cat", "/proc/self/oom_score_adj").stdout == "1000\n"
+
+
 @confined
 def test_what_may_be_read_may_not_be_written(tmp_path: Path) -> None:
     """A save cannot change the world; a restore writes its target and makes hard links between its folders."""
