@@ -98,8 +98,8 @@ def open_save_store(settings: Settings) -> tuple[InstallationStore, SaveStoreRef
     """What speaks to the save store, and why it cannot on this machine (None: it can). Blocking."""
     from overworld.domain.errors import SaveStoreRefused
     from overworld.saves.installation import InstallationStore
+    from overworld.saves.options import ResticOptions
     from overworld.saves.program import find_restic
-    from overworld.saves.restic import ResticOptions
 
     cache = settings.data_folder / "save-cache"
     options = ResticOptions(patience=settings.save_store_patience)

@@ -57,8 +57,12 @@ WALK_DEPTH = 400
 """Folders in one another that are walked; each holds a descriptor."""
 REMOVE_DEPTH = 100
 TARGET_BYTES = 1024
+CHECK_CHARACTERS = 300
+"""Of what SQLite finds wrong with a database, in the words of whoever made it."""
 PAGE = 1000
 ENTRIES = 500_000
+TREE_BYTES = 64 * 1024 * 1024
+"""Of all the paths and targets in a tree: whoever asks for one keeps it in memory."""
 FREE_BYTES = 128 * 1024 * 1024
 """Left free by every write: the game must be able to save."""
 CHECK_FREE_EVERY = 32 * 1024 * 1024
@@ -1322,16 +1326,17 @@ def _quick_check(part: bytes) -> str:
 
     database = sqlite3.connect(_uri(part, "rw"), uri=True)
     try:
-        return str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return str(database.execute("PRAGMA quick_check(1)").fetchone()[0])[:CHECK_CHARACTERS]
     finally:
         database.close()
 
 
 def do_tree(root: int, request: dict[str, Any], wire: Wire) -> dict[str, Any]:
     """Everything below a folder with all that a restore must bring back; ``links`` is the first path of each group of
-    hard links, ``sha256`` is left out unless asked for."""
+    hard links, ``sha256`` is left out unless asked for. Raises Refusal for more than TREE_BYTES: in folders that lie
+    deep, a few files are enough for that."""
     groups: dict[tuple[int, int], str] = {}
-    count = 0
+    count = said = 0
     with folder_at(root, path_in(request)) as folder:
         for parent, name, path, seen in walk(folder):
             shown = show_name(path)
@@ -1346,6 +1351,9 @@ def do_tree(root: int, request: dict[str, Any], wire: Wire) -> dict[str, Any]:
             if stat.S_ISLNK(seen.st_mode):
                 with suppress(OSError):
                     item["target"] = show_name(os.readlink(name, dir_fd=parent))
+            said += len(path) + len(item["target"] or "")
+            if said > TREE_BYTES:
+                raise Refusal("too-many", f"The names of its files have more than {TREE_BYTES // 2**20} MiB.")
             if stat.S_ISDIR(seen.st_mode):
                 item["size"] = 0
             elif seen.st_nlink > 1:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from overworld.domain.errors import NoSuchSave, SaveError, SaveIncomplete
 from overworld.saves import faults
-from overworld.saves.base import FileKind, Progress, RepositorySize, SavedFile, SaveResult, Snapshot
+from overworld.saves.base import FileKind, OnProgress, Progress, RepositorySize, SavedFile, SaveResult, Snapshot
 
 _KINDS = {"file": FileKind.FILE, "dir": FileKind.FOLDER, "symlink": FileKind.LINK}
 _PERMISSIONS = 0o777
@@ -17,6 +18,28 @@ _SPECIAL_BITS = ((1 << 23, 0o4000), (1 << 22, 0o2000), (1 << 20, 0o1000))  # Go'
 _AMOUNT = re.compile(r"^(?P<what>[a-z ]+?):.*?(?P<number>[0-9.]+) (?P<unit>[KMGT]?i?B)\b")
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _NANOSECONDS = re.compile(r"(\.\d{6})\d+")
+
+
+@dataclass(slots=True)
+class Heard:
+    """What the JSON lines of one run said."""
+
+    summary: dict[str, Any] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    on_progress: OnProgress | None = None
+
+    def take(self, message: Any) -> None:
+        if isinstance(message, list):
+            self.rows += message
+        elif message.get("message_type") == "summary" or "total_size" in message:
+            self.summary = message
+            if self.on_progress is not None:
+                self.on_progress(all_done(message))
+        elif message.get("message_type") == "status":
+            if self.on_progress is not None:
+                self.on_progress(progress(message))
+        else:
+            self.rows.append(message)
 
 
 def progress(message: dict[str, Any]) -> Progress:
@@ -104,4 +127,6 @@ def repository_size(lines: Iterable[str]) -> RepositorySize:
 
 
 def _time(text: str) -> datetime:
+    if text.startswith("0000-"):  # restic's first year, and of some file systems; no calendar of Python's has it
+        return datetime.min.replace(tzinfo=UTC)
     return datetime.fromisoformat(_NANOSECONDS.sub(r"\1", text))

@@ -29,6 +29,8 @@ from typing import Literal
 
 QUICK = timedelta(minutes=2)
 LONG = timedelta(hours=2)
+MOST_LISTED = 10_000
+"""Entries of a folder in a save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +176,22 @@ class SaveStore(ABC):
 
     @abstractmethod
     async def list_files(
-        self, repository: Repository, snapshot_id: str, folder: str = "/", *, deadline: timedelta = QUICK
+        self,
+        repository: Repository,
+        snapshot_id: str,
+        folder: str = "/",
+        *,
+        most: int = MOST_LISTED,
+        deadline: timedelta = QUICK,
     ) -> tuple[SavedFile, ...]:
-        """*Reads.* What is directly in ``folder``, by name. ``NoSuchSave`` if there is no such folder."""
+        """*Reads.* What is directly in ``folder``, by name. ``NoSuchSave`` if there is no such folder, BadInput if it
+        has more than ``most`` entries, none of which is kept in memory beyond that."""
+
+    @abstractmethod
+    async def find_file(
+        self, repository: Repository, snapshot_id: str, path: str, *, deadline: timedelta = QUICK
+    ) -> SavedFile | None:
+        """*Reads.* What is at ``path``, however much lies beside it or in it; None if nothing is."""
 
     @abstractmethod
     def dump(

@@ -14,8 +14,9 @@ from typing import Any
 
 from overworld.domain.programs import Program
 from overworld.saves import answers, patterns
+from overworld.saves.answers import Heard
 from overworld.saves.base import LONG, QUICK, Repository, SaveResult
-from overworld.saves.restic import HOST, Heard, Restic
+from overworld.saves.restic import HOST, Restic
 
 INSTALLATION = "installation"
 """Its folder beside those of servers: no server's id has a vowel."""

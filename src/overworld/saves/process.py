@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,16 +19,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from overworld.saves import faults, launch
+from overworld.confinement import render_command
+from overworld.saves import faults
 
 _PASSED_ON = (
     "PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy",
     "https_proxy", "no_proxy",
-)  # fmt: skip
-_SYSTEM = (  # what a program of Go or C reads of a system; nothing of it is secret, so no /proc
-    "/usr", "/lib", "/lib64", "/bin", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/resolv.conf", "/etc/hosts",
-    "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/localtime", "/etc/ld.so.cache", "/etc/mime.types",
-    "/run/systemd/resolve", "/dev/null", "/dev/urandom", "/sys/kernel/mm/transparent_hugepage",
 )  # fmt: skip
 _LINE_LIMIT = 2**24  # a list of all snapshots is one line
 _WORDS_KEPT = 50
@@ -152,12 +147,8 @@ class Running:
 @contextlib.asynccontextmanager
 async def start(invocation: Invocation) -> AsyncGenerator[Running, None]:
     """Run it for the length of the block. A passed deadline ends the block without an error: ``ended`` tells."""
-    read = [*_SYSTEM, invocation.arguments[0], *map(str, invocation.read)]
-    launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), json.dumps(read)]
     process = await asyncio.create_subprocess_exec(
-        *launcher,
-        json.dumps(["/dev/null", *map(str, invocation.write)]),
-        *invocation.arguments,
+        *render_command(invocation.arguments, read=invocation.read, write=invocation.write),
         stdin=asyncio.subprocess.PIPE if invocation.given else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

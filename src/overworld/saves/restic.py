@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from overworld.domain.errors import NoSuchSave, SaveDeadline
+from overworld.domain.errors import BadInput, NoSuchSave, SaveDeadline
 from overworld.saves import answers, faults, folders, half_made, patterns
+from overworld.saves.answers import Heard
 from overworld.saves.base import (
     LONG,
+    MOST_LISTED,
     QUICK,
     OnProgress,
     Repository,
@@ -25,57 +26,13 @@ from overworld.saves.base import (
     Snapshot,
 )
 from overworld.saves.cache import trim_cache
+from overworld.saves.options import ResticOptions
 from overworld.saves.process import Ended, Invocation, Running, run, start
 
 HOST = "overworld"  # the machine that takes a save changes; what a save follows on does not
 TRIM_EVERY_SECONDS = 3600.0
 _CHUNKS_AHEAD = 2  # with the buffer: what a slow reader of a download costs in memory, about a MiB
 _DUMP_BUFFER = 2**17
-
-
-@dataclass(frozen=True, slots=True)
-class ResticOptions:
-    """How restic works; docs/performance.md has the figures behind the defaults.
-
-    ``pack_mib``: how much goes into one object of the store (4-128): larger ones are fewer requests, but more memory
-    (about ``connections`` times it) and more to repack. ``connections``: requests at once. ``readers``: files read at
-    once. ``upload_kib_s`` and ``download_kib_s``: limits, 0 for none. ``memory_mib``: where Go begins to collect
-    garbage harder. ``patience``: how long a store may fail before it counts as unavailable. ``cache_mib``: the most
-    that the cache has once an hour.
-    """
-
-    pack_mib: int = 16
-    compression: Literal["auto", "off", "max"] = "auto"
-    connections: int = 8
-    readers: int = 4
-    upload_kib_s: int = 0
-    download_kib_s: int = 0
-    memory_mib: int = 512
-    cache_mib: int = 4096
-    patience: timedelta = timedelta(minutes=2)
-    stuck_request: timedelta = timedelta(minutes=1)
-
-
-@dataclass(slots=True)
-class Heard:
-    """What the JSON lines of one run said."""
-
-    summary: dict[str, Any] = field(default_factory=dict)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    on_progress: OnProgress | None = None
-
-    def take(self, message: Any) -> None:
-        if isinstance(message, list):
-            self.rows += message
-        elif message.get("message_type") == "summary" or "total_size" in message:
-            self.summary = message
-            if self.on_progress is not None:
-                self.on_progress(answers.all_done(message))
-        elif message.get("message_type") == "status":
-            if self.on_progress is not None:
-                self.on_progress(answers.progress(message))
-        else:
-            self.rows.append(message)
 
 
 class Restic(SaveStore):
@@ -159,15 +116,58 @@ class Restic(SaveStore):
         await folders.sync_target(target, left, deadline)
 
     async def list_files(
-        self, repository: Repository, snapshot_id: str, folder: str = "/", *, deadline: timedelta = QUICK
+        self,
+        repository: Repository,
+        snapshot_id: str,
+        folder: str = "/",
+        *,
+        most: int = MOST_LISTED,
+        deadline: timedelta = QUICK,
     ) -> tuple[SavedFile, ...]:
         path = patterns.absolute(folder)
-        arguments = ["ls", "--no-lock", patterns.checked_id(snapshot_id), path]
-        heard = await self._ask(repository, arguments, deadline)
-        found = [answers.saved_file(row) for row in heard.rows if row.get("message_type") == "node"]
+        found: list[SavedFile] = []
+
+        def take(entry: SavedFile) -> None:
+            found.append(entry)
+            if len(found) > most + 1:  # the folder itself is told too
+                raise BadInput(f"The folder has more than {most} entries, too many to list: download it instead.")
+
+        await self._each_node(repository, snapshot_id, path, take, deadline)
         if path != "/" and not any(entry.path == path and entry.kind == "folder" for entry in found):
             raise NoSuchSave(f"The save has no folder {path}.")
         return tuple(sorted((entry for entry in found if entry.path != path), key=lambda entry: entry.path))
+
+    async def find_file(
+        self, repository: Repository, snapshot_id: str, path: str, *, deadline: timedelta = QUICK
+    ) -> SavedFile | None:
+        wanted = patterns.absolute(path)
+        found: list[SavedFile] = []
+
+        def take(entry: SavedFile) -> None:
+            if entry.path == wanted:
+                found.append(entry)
+
+        await self._each_node(repository, snapshot_id, wanted, take, deadline)
+        return found[0] if found else None
+
+    async def _each_node(
+        self,
+        repository: Repository,
+        snapshot_id: str,
+        path: str,
+        take: Callable[[SavedFile], None],
+        deadline: timedelta,
+    ) -> None:
+        """``take`` is told of what is at ``path`` and directly in it, and may raise: a folder has as many entries as
+        its game likes, so nothing here keeps them."""
+
+        def read(row: Any) -> None:
+            if isinstance(row, dict) and row.get("message_type") == "node":
+                take(answers.saved_file(row))
+
+        arguments = ["ls", "--no-lock", patterns.checked_id(snapshot_id), path]
+        ended = await run(self._invocation(repository, arguments, deadline), read)
+        self._raise_if_failed(ended, deadline)
 
     async def dump(
         self,

@@ -21,7 +21,8 @@ from overworld.store.database import Transaction
 from overworld.store.server_rows import ServerView
 
 MOST_AT_ONCE = 3
-"""Generations of one server that may be in the making: each has an archive and what it holds on the disk."""
+"""Generations of one server that may be in the making, those that broke off included until they are removed: each has
+an archive and what it holds on the disk, in a cluster on one of its own."""
 ARRIVES_WITHIN = timedelta(hours=12)
 WORKED_ON_WITHIN = timedelta(days=2)
 ARCHIVE = ".overworld-archive"
@@ -38,7 +39,7 @@ def permit(
     """
     _find(tx, actor, server_id)
     server, generation = worlds.reserve_generation(tx, server_id, now + ARRIVES_WITHIN + LIFETIME)
-    in_the_making = [each for each in server.retired_worlds if each.is_incoming and each.keep_until > now]
+    in_the_making = [each for each in server.retired_worlds if each.is_incoming]  # also what is to be removed soon
     if len(in_the_making) >= MOST_AT_ONCE:
         raise Conflict(f"{MOST_AT_ONCE} uploads or restores of this server are under way. Wait for the end of one.")
     request = {

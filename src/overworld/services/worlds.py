@@ -12,13 +12,15 @@ from overworld.domain.accounts import Actor
 from overworld.domain.errors import Conflict, NotFound
 from overworld.domain.events import NewEvent
 from overworld.domain.operations import Operation, OperationKind
-from overworld.domain.servers import Desired, Server, ServerId
+from overworld.domain.servers import Desired, RetiredWorld, Server, ServerId
 from overworld.services.intents import record_intent
 from overworld.store import events, jobs, worlds
 from overworld.store import servers as rows
 from overworld.store.database import Transaction
 
 RESTORING = frozenset({OperationKind.RESTORE, OperationKind.CLONE})
+MOST_KEPT = 3
+"""Earlier worlds of one server: each is as large as the present one. An undo only ever goes back to the last."""
 
 
 def reserve_generation(tx: Transaction, server_id: ServerId, keep_until: datetime) -> tuple[Server, int]:
@@ -61,7 +63,8 @@ def swap(
     held_generation: int | None = None,
     start: bool = False,
 ) -> Server:
-    """The server on ``generation`` of its world, the one before kept for undo until ``keep_until``. One that runs is
+    """The server on ``generation`` of its world, the one before kept for undo until ``keep_until``, as the last of
+    MOST_KEPT: the time of those before it has passed. One that runs is
     stopped first and started on it; a held one is started, unless somebody has wished for something else meanwhile;
     a stopped one stays stopped, unless ``start``.
 
@@ -74,6 +77,9 @@ def swap(
         return server
     worlds.retire(tx, server_id, server.world_generation, keep_until)
     worlds.unretire(tx, server_id, generation)
+    earlier = [world for world in _kept(server, now) if world.generation != generation]
+    for world in earlier[MOST_KEPT - 1 :]:
+        worlds.retire(tx, server_id, world.generation, now)
     is_held = held_generation is not None and server.desired_generation == held_generation
     desired = Desired.RUNNING if is_held or start else server.desired
     restarts = server.restarts + (1 if server.desired is Desired.RUNNING else 0)
@@ -91,16 +97,21 @@ def undo(tx: Transaction, actor: Actor, server_id: ServerId, keep_until: datetim
         raise Conflict("The server is deleted. Undelete it first.")
     if any(job.kind in RESTORING for job in jobs.open_jobs(tx, server_id)):
         raise Conflict("A restore is under way: wait for its end, or cancel it.")
-    kept = [world for world in server.retired_worlds if world.keep_until > now and not world.is_incoming]
+    kept = _kept(server, now)
     if not kept:
         raise Conflict("There is no earlier world to go back to: none was restored, or its time for undo has passed.")
-    # The one that was retired last: its time for undo ends last.
-    before = max(kept, key=lambda world: (world.keep_until, world.generation))
+    before = kept[0]
     changed = swap(tx, server_id, before.generation, keep_until=keep_until, now=now)
     operation = record_intent(tx, actor, changed, OperationKind.UNDO, now)
     message = f"World {before.generation} is back in place of world {server.world_generation}, which is kept for undo."
     events.insert_events(tx, [NewEvent(server_id, "RestoreUndone", message)], now)
     return operation
+
+
+def _kept(server: Server, now: datetime) -> list[RetiredWorld]:
+    """The earlier worlds that one could go back to. The one that was retired last, whose time ends last, is first."""
+    kept = [world for world in server.retired_worlds if world.keep_until > now and not world.is_incoming]
+    return sorted(kept, key=lambda world: (world.keep_until, world.generation), reverse=True)
 
 
 def _lock(tx: Transaction, server_id: ServerId) -> Server:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from overworld.domain.servers import ServerId
 from overworld.store.database import Transaction
 from overworld.store.lease import LeaseLost
 from overworld.store.save_tables import world_lease
+from overworld.store.tables import server
 
 _COUNTING = 0x6F775F6C65617365  # "ow_lease": whoever takes a lease while there is a limit
 
@@ -28,28 +29,46 @@ class WorldLease:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """The lease cannot be had now. ``by`` is the operation that has it, None if the store has enough to do."""
+    """The lease cannot be had now. ``by`` is the operation that has it, None if the store has enough to do, or enough
+    of this account."""
 
     by: str | None
 
 
 def acquire(
-    tx: Transaction, server_id: ServerId, operation_id: str, holder: str, ttl: timedelta, *, at_most: int
+    tx: Transaction,
+    server_id: ServerId,
+    operation_id: str,
+    holder: str,
+    ttl: timedelta,
+    *,
+    at_most: int,
+    by_holder: int | None = None,
 ) -> WorldLease | Busy:
-    """The lease on that world, if it is free or expired and fewer than ``at_most`` others are held.
+    """The lease on that world, if it is free or expired and fewer than ``at_most`` others are held. Of these, and of
+    the ``by_holder`` that one holder works on at once (None: it does not say), no account has the last one while others
+    have servers: a world can be made to take hours, and its owner may have many.
 
     The epoch grows with each acquiring, so ``holder`` cannot mistake an earlier lease of its own for this one.
     """
     tx.execute(select(func.pg_advisory_xact_lock(_COUNTING)))
     clock = func.clock_timestamp()
     held = tx.execute(
-        select(world_lease.c.server_id, world_lease.c.operation_id).where(world_lease.c.expires_at > clock)
+        select(world_lease.c.server_id, world_lease.c.operation_id, world_lease.c.holder, server.c.account_id)
+        .join_from(world_lease, server, world_lease.c.server_id == server.c.id, isouter=True)
+        .where(world_lease.c.expires_at > clock)
     ).all()
-    for other, by in held:
-        if other == server_id:
-            return Busy(by)
+    for other in held:
+        if other.server_id == server_id:
+            return Busy(other.operation_id)
     if len(held) >= at_most:
         return Busy(None)
+    account_id = tx.execute(select(server.c.account_id).where(server.c.id == server_id)).scalar()
+    if account_id is not None:  # else the saves of a server that is gone are removed
+        holders = [other.holder for other in held if other.account_id == account_id]
+        is_last_here = by_holder is not None and holders.count(holder) >= by_holder - 1
+        if holders and (is_last_here or len(holders) >= at_most - 1) and _has_others(tx, account_id):
+            return Busy(None)
     offered = insert(world_lease).values(
         server_id=server_id, operation_id=operation_id, holder=holder, epoch=1, expires_at=clock + ttl
     )
@@ -65,6 +84,10 @@ def acquire(
         ).returning(world_lease.c.epoch)
     ).scalar_one()
     return WorldLease(server_id, operation_id, holder, epoch)
+
+
+def _has_others(tx: Transaction, account_id: str) -> bool:
+    return bool(tx.execute(select(exists().where(server.c.account_id != account_id))).scalar())
 
 
 def renew(tx: Transaction, lease: WorldLease, ttl: timedelta) -> bool:

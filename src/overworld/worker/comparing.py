@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from overworld.engines import agent
+from overworld.worker.placing import refusals
 from overworld.worker.snapshots import Compared, Tree
 
 MOST_DIFFERENCES = 20
@@ -24,13 +25,10 @@ class _Items:
 
 
 def read_tree(folder: Path) -> Tree:
-    """Everything below ``folder``, which is ours alone."""
+    """Everything below ``folder``, which is ours alone. Raises EngineRefused for more than can be compared."""
     items = _Items()
-    root = os.open(folder, agent.FOLDER_FLAGS)
-    try:
+    with refusals(), agent.opened(os.open(folder, agent.FOLDER_FLAGS)) as root:
         agent.do_tree(root, {"path": "", "hash": True}, items)  # type: ignore[arg-type]
-    finally:
-        os.close(root)
     return items.found
 
 

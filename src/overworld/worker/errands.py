@@ -29,8 +29,9 @@ from overworld.engines import agent
 from overworld.engines.local.folders import remove_tree
 from overworld.engines.local.generations import copy_entries, sync
 from overworld.saves.base import Progress, Repository
+from overworld.saves.options import ResticOptions
 from overworld.saves.program import find_restic
-from overworld.saves.restic import Restic, ResticOptions
+from overworld.saves.restic import Restic
 from overworld.worker.placing import find_in_save, left_out, nothing_to_save, put_in_place, settle_staged
 from overworld.worker.snapshots import NothingToSave
 

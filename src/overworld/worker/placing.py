@@ -6,9 +6,9 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from overworld.domain.errors import EngineRefused, NoSuchSave, SaveError
+from overworld.domain.errors import DiskFull, EngineRefused, NoSuchSave, SaveError
 from overworld.engines import agent
 from overworld.saves.base import Repository, SaveStore
 from overworld.worker.snapshots import STAGING, NothingToSave
@@ -16,16 +16,20 @@ from overworld.worker.snapshots import STAGING, NothingToSave
 EMPTY = "snapshot is empty"
 """How restic refuses a save of nothing."""
 SIDE_FILES = ("-wal", "-shm", "-journal")
+PATTERN_BYTES = 1024 * 1024
+"""Of all patterns: they are arguments of a program, of which the system bears 2 MiB."""
 
 
 def left_out(excludes: Sequence[str], staged: Sequence[str]) -> list[str]:
     """Patterns of what is no part of a save: what the game excludes, what is being written by an edit, and the files
-    that a copy stands for."""
+    that a copy stands for. Raises SaveError where those are more than can be said."""
     patterns = ["/" + pattern.lstrip("/") for pattern in excludes] + [".overworld-*.part"]
     if not staged:
         patterns.append(f"/{STAGING}")
     for path in staged:
         patterns += [f"/{_literal(path)}{side}" for side in ("", *SIDE_FILES)]
+    if sum(len(os.fsencode(pattern)) for pattern in patterns) > PATTERN_BYTES:
+        raise SaveError(f"The world has {len(staged)} databases, more than one save can take copies of.")
     return patterns
 
 
@@ -42,30 +46,22 @@ def nothing_to_save() -> Iterator[None]:
 
 async def find_in_save(store: SaveStore, repository: Repository, snapshot_id: str, paths: Sequence[str]) -> list[str]:
     """Where the paths are in the save: themselves, and the databases in or at them in ``STAGING``. Raises NoSuchSave
-    for one that is not in it."""
+    for one that is not in it, as ``STAGING`` itself is not: a restore leaves nothing there."""
     include: list[str] = []
     for path in paths:
-        places = (path, f"{STAGING}/{path}")
-        found = [place for place in places if await _is_in_save(store, repository, snapshot_id, place)]
+        places = (path, f"{STAGING}/{path}") if path.partition("/")[0] != STAGING else ()
+        found = [place for place in places if await store.find_file(repository, snapshot_id, place) is not None]
         if not found:
             raise NoSuchSave(f"There is no {path} in the save.")
         include += [f"/{place}" for place in found]
     return include
 
 
-async def _is_in_save(store: SaveStore, repository: Repository, snapshot_id: str, path: str) -> bool:
-    try:
-        files = await store.list_files(repository, snapshot_id, f"/{PurePosixPath(path).parent}".rstrip("."))
-    except NoSuchSave:
-        return False
-    return any(file.path == f"/{path}" for file in files)
-
-
 def settle_staged(folder: Path) -> tuple[str, ...]:
     """The copies of databases put where they belong, over whatever is there; their paths. What is in ``folder`` is
     hostile: no link in it is followed. Nobody else can reach into it meanwhile."""
     settled: list[str] = []
-    with _refusals(), agent.opened(os.open(folder, agent.FOLDER_FLAGS)) as root:
+    with refusals(), agent.opened(os.open(folder, agent.FOLDER_FLAGS)) as root:
         try:
             if not stat.S_ISDIR(agent.look(root, STAGING.encode()).st_mode):
                 return ()
@@ -86,7 +82,7 @@ def settle_staged(folder: Path) -> tuple[str, ...]:
 def put_in_place(source: Path, target: Path, paths: Sequence[str]) -> None:
     """Each of ``paths`` below ``target`` is what it is below ``source``, whatever was there; no link is followed."""
     with (
-        _refusals(),
+        refusals(),
         agent.opened(os.open(source, agent.FOLDER_FLAGS)) as here,
         agent.opened(os.open(target, agent.FOLDER_FLAGS)) as there,
     ):
@@ -106,12 +102,15 @@ def _clear(folder: int, name: bytes) -> None:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """What the agent's own functions refuse, as the engine does."""
+def refusals() -> Iterator[None]:
+    """What the agent's own functions refuse or the system does, as the engine does: worlds are hostile."""
     try:
         yield
-    except agent.Refusal as error:
-        raise EngineRefused("WorldOdd", error.says, retry_after=None) from error
+    except (agent.Refusal, OSError) as error:
+        refusal = agent.explain(error)
+        if refusal.code == "disk-full":
+            raise DiskFull(refusal.says) from error
+        raise EngineRefused("WorldOdd", refusal.says, retry_after=None) from error
 
 
 def _literal(path: str) -> str:

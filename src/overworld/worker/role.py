@@ -69,7 +69,7 @@ async def run_worker(
     for every start of a process. ``dumping`` None: this machine cannot.
     """
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
-    runner = Runner(tools.database, make_handlers(tools, terms), holder, at_most=limits.in_all)
+    runner = Runner(tools.database, make_handlers(tools, terms), holder, at_most=limits.in_all, here=limits.here)
     if not await _engine_has_seen(tools, stop):
         return
     async with asyncio.TaskGroup() as tasks:

@@ -61,15 +61,17 @@ async def nothing_to_tidy(job: Job, why: str) -> None:
 
 
 class Runner:
-    """Works on one operation at a time for each call of ``work``; any number of calls at once."""
+    """Works on one operation at a time for each call of ``work``; ``here`` calls at once, ``at_most`` jobs in all
+    workers."""
 
     def __init__(
-        self, database: Database, handlers: Mapping[OperationKind, Handler], holder: str, *, at_most: int
+        self, database: Database, handlers: Mapping[OperationKind, Handler], holder: str, *, at_most: int, here: int
     ) -> None:
         self._database = database
         self._handlers = handlers
         self._holder = holder
         self._at_most = at_most
+        self._here = here
 
     async def work(self, operation_id: str) -> None:
         """Bring the operation to its end, or to its next attempt; returns at once if it has ended or somebody else
@@ -95,7 +97,13 @@ class Runner:
             if operation is None or operation.outcome is not Outcome.RUNNING:
                 return None
             lease = world_leases.acquire(
-                tx, operation.server_id, operation_id, self._holder, LEASE, at_most=self._at_most
+                tx,
+                operation.server_id,
+                operation_id,
+                self._holder,
+                LEASE,
+                at_most=self._at_most,
+                by_holder=self._here,
             )
             if isinstance(lease, world_leases.Busy):
                 if lease.by != operation_id:

@@ -18,7 +18,6 @@ from overworld.worker.snapshots import STAGING
 
 SNAPSHOT = "snapshot"
 """The key of a request that makes it one about a save."""
-MOST_ENTRIES = 10_000
 
 
 class SavedWorlds(WorldAccess):
@@ -91,17 +90,17 @@ class SavedWorlds(WorldAccess):
                     found.setdefault(name, file)
         if not is_there:
             raise NoSuchSave(f"There is no folder {folder} in the save.")
-        if len(found) > MOST_ENTRIES:
-            raise BadInput(f"The folder has {len(found)} entries, which is too many to list: download it instead.")
         return [found[name] for name in sorted(found)]
 
     async def _find(self, repository: Repository, snapshot_id: str, path: str) -> SavedFile:
-        name = PurePosixPath(path).name
-        for file in await self._list(repository, snapshot_id, str(PurePosixPath(path).parent)):
-            if PurePosixPath(file.path).name == name:
-                if file.kind is not FileKind.FILE:
-                    raise BadInput(f"{path} is a {file.kind}: say which archive it is to be, zip or tar.")
-                return file
+        places = () if path == f"/{STAGING}" else (path, f"/{STAGING}{path}")
+        for place in places:
+            file = await self._store.find_file(repository, snapshot_id, place)
+            if file is None:
+                continue
+            if file.kind is not FileKind.FILE:
+                raise BadInput(f"{path} is a {file.kind}: say which archive it is to be, zip or tar.")
+            return file
         raise NoSuchSave(f"There is no {path} in the save.")
 
 

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from bench.figures import report
 from overworld.saves.base import Repository
+from overworld.saves.options import ResticOptions
 from overworld.saves.program import find_restic
-from overworld.saves.restic import Restic, ResticOptions
+from overworld.saves.restic import Restic
 from s3 import BUCKET, KEY_ID, RCLONE, S3, SECRET
 from trees import read_tree
 

@@ -16,8 +16,9 @@ import pytest
 
 from overworld.saves.base import Repository
 from overworld.saves.locations import StoreLocation
+from overworld.saves.options import ResticOptions
 from overworld.saves.program import find_restic
-from overworld.saves.restic import Restic, ResticOptions
+from overworld.saves.restic import Restic
 from s3 import S3
 
 PASSWORD = "not a secret"

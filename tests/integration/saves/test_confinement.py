@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from overworld.saves import launch
+from overworld import confinement
 from overworld.saves.base import Repository
 from overworld.saves.restic import Restic
 from waiting import eventually
@@ -33,7 +33,7 @@ def run(read: list[str], write: list[str], *program: str) -> subprocess.Complete
     """A program behind the launcher."""
     words = [str(os.getpid()), json.dumps([*SYSTEM, *read]), json.dumps(write), *program]
     return subprocess.run(
-        [sys.executable, "-I", "-S", launch.__file__, *words], capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-S", confinement.__file__, *words], capture_output=True, text=True, check=False
     )
 
 
@@ -54,6 +54,11 @@ def test_links_out_of_the_world_lead_nowhere(tmp_path: Path) -> None:
         assert "Permission denied" in result.stderr
 
 
+def test_where_memory_runs_out_it_goes_first() -> None:
+    """It needs as much as a world has files, which is up to the game: no other game and no database pays for that."""
+    assert run(["/proc"], [], "/bin/cat", "/proc/self/oom_score_adj").stdout == "1000\n"
+
+
 @confined
 def test_what_may_be_read_may_not_be_written(tmp_path: Path) -> None:
     """A save cannot change the world; a restore writes its target and makes hard links between its folders."""
@@ -70,7 +75,7 @@ def test_what_may_be_read_may_not_be_written(tmp_path: Path) -> None:
 
 def test_an_orphan_does_not_begin(tmp_path: Path) -> None:
     """A launcher whose parent died before it could ask to die with it ends at once."""
-    words = [sys.executable, "-I", "-S", launch.__file__, "1", "[]", "[]", "/bin/touch", str(tmp_path / "made")]
+    words = [sys.executable, "-I", "-S", confinement.__file__, "1", "[]", "[]", "/bin/touch", str(tmp_path / "made")]
     assert subprocess.run(words, check=False).returncode == 1
     assert not (tmp_path / "made").exists()
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from overworld.domain.errors import NoSuchSave, SaveError
+from overworld.domain.errors import BadInput, NoSuchSave, SaveError
 from overworld.saves import restic
 from overworld.saves.base import FileKind, Progress, Repository
-from overworld.saves.restic import Restic, ResticOptions
+from overworld.saves.options import ResticOptions
+from overworld.saves.restic import Restic
 from trees import read_tree
 
 TIME = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -79,6 +80,26 @@ async def test_a_save_is_browsed(store: Restic, repository: Repository, world: P
     for path in ("/nowhere", "/players/ann.dat", "/../etc"):
         with pytest.raises(NoSuchSave):
             await store.list_files(repository, save.snapshot_id, path)
+
+
+async def test_a_folder_of_a_save_with_more_than_can_be_kept_is_not_listed(
+    store: Restic, local: Repository, world: Path
+) -> None:
+    """Whoever made its files, the worker does not take them all into its memory; one of them is found all the same."""
+    for number in range(20):
+        (world / "players" / f"{number:02}.dat").write_text("x")
+    save = await store.save(local, world)
+    assert len(await store.list_files(local, save.snapshot_id, "/players", most=21)) == 21
+    with pytest.raises(BadInput, match="more than 20 entries"):
+        await store.list_files(local, save.snapshot_id, "/players", most=20)
+    found = await store.find_file(local, save.snapshot_id, "/players/07.dat")
+    assert found is not None
+    assert (found.path, found.size) == ("/players/07.dat", 1)
+    folder = await store.find_file(local, save.snapshot_id, "players")
+    assert folder is not None
+    assert folder.kind == FileKind.FOLDER
+    for nothing in ("/nobody", "/nobody/at/all", "/players/07.dat/x"):
+        assert await store.find_file(local, save.snapshot_id, nothing) is None
 
 
 async def test_a_part_lands_at_its_own_path(store: Restic, local: Repository, world: Path) -> None:

@@ -263,6 +263,37 @@ def test_one_job_at_a_time_for_each_world(database: Database, make: Callable[...
             world_leases.check(tx, lease)
 
 
+def test_no_account_has_every_place(database: Database, account: Account, make: Callable[..., Server]) -> None:
+    """Of a worker and of the store one is left to others, who would else wait for hours; where there is nobody else
+    all may be had."""
+    worlds = [make(name).id for name in ("one", "two", "three")]
+
+    def can_begin(number: int, holder: str, *, at_most: int = 8) -> bool:
+        with database.transaction() as tx:
+            found = world_leases.acquire(tx, worlds[number], f"op{number}", holder, LEASE, at_most=at_most, by_holder=2)
+            return isinstance(found, world_leases.WorldLease)
+
+    def end_all() -> None:
+        with database.transaction() as tx:
+            world_leases.release_all_of(tx, "")
+
+    assert [can_begin(0, "a"), can_begin(1, "a")] == [True, True]
+    end_all()
+    with database.transaction() as tx:
+        other = create_account(tx, name="bob", role=Role.USER, quota=Quota(10, 10_000), now=NOW)
+        tx.exec_driver_sql("UPDATE server SET account_id = %s WHERE id = %s", (other.id, worlds[2]))
+    assert [can_begin(0, "a"), can_begin(1, "a"), can_begin(2, "a")] == [True, False, True]
+    assert can_begin(1, "b"), "another worker has places too"
+    end_all()
+    assert [can_begin(0, "a", at_most=2), can_begin(1, "b", at_most=2), can_begin(2, "b", at_most=2)] == [
+        True,
+        False,
+        True,
+    ]
+    end_all()
+    assert [can_begin(0, "a", at_most=1), can_begin(2, "a", at_most=1)] == [True, False], "one place is anybody's"
+
+
 def test_a_newer_wish_leaves_jobs_alone(database: Database, make: Callable[..., Server]) -> None:
     """Start and stop abort each other, but not a save; a purge ends all."""
     server = make()

@@ -355,3 +355,17 @@ def test_a_manifest_tells_what_a_restore_must_bring_back(world: Path) -> None:
     assert found["out"]["target"] == str(world.parent)
     assert found["pipe"]["type"] == "other"
     assert found["server.properties"]["mtime_ns"] == (world / "twin").stat().st_mtime_ns
+
+
+def test_a_tree_of_endless_names_is_refused(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for one keeps it: a game that digs deep must not fill the worker's memory with a few empty files."""
+    deep = world.joinpath(*["d" * 250] * 10)
+    deep.mkdir(parents=True)
+    for number in range(420):
+        (deep / str(number)).touch()
+    assert ask(world, "tree").code == "done"
+    monkeypatch.setattr(agent, "TREE_BYTES", 2**20)
+    assert ask(world, "tree").error == {
+        "code": "too-many",
+        "says": "The names of its files have more than 1 MiB.",
+    }

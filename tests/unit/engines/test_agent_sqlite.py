@@ -85,3 +85,19 @@ def test_damage_is_told(tmp_path: Path) -> None:
     (tmp_path / "worse.sqlite").write_bytes(b"SQLite format 3\0" + b"\xff" * 2000)
     found = {item["path"]: item["ok"] for item in ask(tmp_path, "sqlite", staging=".staging").items}
     assert found == {"good.sqlite": True, "broken.sqlite": False, "worse.sqlite": False}
+
+
+def test_what_is_wrong_with_a_database_is_said_in_few_words(tmp_path: Path) -> None:
+    """SQLite repeats names that the game has chosen, and the words go into a row and an event of every save."""
+    name = "c" * 200_000
+    database = sqlite3.connect(tmp_path / "map.sqlite")
+    database.execute(f'CREATE TABLE blocks ("{name}")')
+    database.execute("INSERT INTO blocks VALUES (NULL)")
+    database.execute("PRAGMA writable_schema=ON")
+    database.execute("UPDATE sqlite_master SET sql = ?", (f'CREATE TABLE blocks ("{name}" NOT NULL)',))
+    database.commit()
+    database.close()
+    answered = ask(tmp_path, "sqlite", staging=".overworld-staging")
+    assert not answered.items[0]["ok"]
+    assert answered.items[0]["says"].startswith("NULL value in blocks.ccc")
+    assert len(answered.items[0]["says"]) == 300

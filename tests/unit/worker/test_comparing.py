@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from overworld.domain.errors import EngineRefused
+from overworld.engines import agent
 from overworld.worker.comparing import compare, read_tree
 from overworld.worker.placing import put_in_place, settle_staged
 from overworld.worker.snapshots import STAGING
@@ -100,3 +102,13 @@ def test_single_paths_replace_whatever_was_there(folders: tuple[Path, Path]) -> 
     put_in_place(source, target, ["a", "b"])
     assert (target / "a" / "new").read_text() == (target / "b").read_text() == "from the save"
     assert (target / "rest").read_text() == "stays"
+
+
+def test_a_tree_that_is_too_large_is_refused_in_words(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as a fault of ours: the owner of the world can do something about it."""
+    fill(folders[0])
+    monkeypatch.setattr(agent, "TREE_BYTES", 5)
+    with pytest.raises(EngineRefused, match="names of its files"):
+        read_tree(folders[0])

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
+from overworld.confinement import render_command
 from overworld.domain.errors import EngineRefused, EngineUnavailable
 from overworld.domain.servers import ServerId
 from overworld.engines.local.checks import engine_errors
@@ -93,10 +94,15 @@ class Generations:
 
 def copy_entries(source: Path, target: Path, *, besides: Collection[str] = ()) -> None:
     """Everything in the folder ``source`` once more in ``target``, but for what is named at its top: with links, hard
-    links, times and modes. Raises OSError for a full disk, EngineUnavailable with cp's words for all else."""
+    links, times and modes. Raises OSError for a full disk, EngineUnavailable with cp's words for all else.
+
+    cp comes to files by their paths, and the files API can put a link in the place of a folder meanwhile, though no
+    game runs: so it can reach nothing but the two.
+    """
     entries = [str(source / name) for name in sorted(os.listdir(source)) if name not in besides]
     if entries:  # in one go, or hard links between two of them would be lost
-        _run("cp", "--archive", "--reflink=auto", "--one-file-system", f"--target-directory={target}", "--", *entries)
+        options = ("--archive", "--reflink=auto", "--one-file-system", f"--target-directory={target}")
+        _run(*render_command(["/bin/cp", *options, "--", *entries], read=[source], write=[target]))
 
 
 def sync(folder: Path) -> None:

@@ -1,12 +1,14 @@
-"""Starts a program that dies with its parent, writes no core file, and can reach only the folders it was given.
+"""Starts a program that dies with its parent, writes no core file, is the first to go where memory runs out, and can
+reach only the folders it was given.
 
-One file of the standard library, run in a process of its own: ``python -I -S launch.py PARENT READ WRITE PROGRAM ...``,
-where PARENT is the parent's process id, and READ and WRITE are JSON lists of paths. It replaces itself by PROGRAM.
+One file of the standard library, run in a process of its own: ``python -I -S confinement.py PARENT READ WRITE
+PROGRAM ...``, where PARENT is the parent's process id, and READ and WRITE are JSON lists of paths. It replaces itself
+by PROGRAM.
 
-The confinement is Landlock (Linux 5.19 or newer; ``landlock(7)``). The worker may be root, and a game can swap a folder
-of its world for a link between restic's look at it and its opening of it: without this, that link would be followed,
-and another server's world, or a secret of the machine, would be in the game's own save. Where the kernel has no
-Landlock the program runs without it.
+The confinement is Landlock (Linux 5.19 or newer; ``landlock(7)``). The worker may be root, and a folder of a world can
+be swapped for a link (by its game, or through the files API) between a program's look at it and its opening of it:
+without this, restic or cp would follow that link, and another server's world, or a secret of the machine, would be in
+the tenant's own save or world. Where the kernel has no Landlock the program runs without it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,18 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+_SYSTEM = (  # what a program of Go or C reads of a system; nothing of it is secret, so no /proc
+    "/usr", "/lib", "/lib64", "/bin", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/resolv.conf", "/etc/hosts",
+    "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/localtime", "/etc/ld.so.cache", "/etc/mime.types",
+    "/run/systemd/resolve", "/dev/null", "/dev/urandom", "/sys/kernel/mm/transparent_hugepage",
+)  # fmt: skip
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
@@ -45,6 +59,15 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
+def render_command(program: Sequence[str], *, read: Iterable[Path], write: Iterable[Path]) -> list[str]:
+    """The command that runs ``program`` (its path, then its arguments), which may read and write only these paths, and
+    read what programs need of a system. For a child of this very process, and of a thread that waits for its end."""
+    readable = [*_SYSTEM, program[0], *map(str, read)]
+    writable = ["/dev/null", *map(str, write)]
+    launcher = [sys.executable, "-I", "-S", __file__, str(os.getpid())]
+    return [*launcher, json.dumps(readable), json.dumps(writable), *program]
+
+
 def main() -> None:
     """Become the program."""
     parent, read, write, *program = sys.argv[1:]
@@ -52,6 +75,9 @@ def main() -> None:
     if os.getppid() != int(parent):  # it died before the line above
         os._exit(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the program's memory holds keys
+    # restic keeps whole folders in memory, 1.6 KiB for each of their files: a game makes as many as it likes.
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
+        score.write("1000")
     confine(json.loads(read), json.loads(write))
     os.execv(program[0], program)  # noqa: S606 - a shell is what must not be there
 
