@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
+
+OPEN_FILES = 65536
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -42,10 +45,19 @@ def read_settings(*, quiet: bool = False) -> Settings:
 def run_to_end(work: Coroutine[Any, Any, None]) -> None:
     from overworld.domain.errors import OverworldError
 
+    _allow_many_files()
     try:
         asyncio.run(work)
     except* OverworldError as group:
         raise click.ClickException("\n".join(_details(group))) from None
+
+
+def _allow_many_files() -> None:
+    """Every connection is a file, and so is every level of a deep world that is being compared: the usual 1024 are for
+    programs that use ``select``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _details(group: BaseExceptionGroup[Any]) -> list[str]:

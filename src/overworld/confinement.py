@@ -82,12 +82,21 @@ def main() -> None:
     os.execv(program[0], program)  # noqa: S606 - a shell is what must not be there
 
 
+def is_possible() -> bool:
+    """Whether this kernel can confine."""
+    return _abi() >= _LEAST_ABI
+
+
+def _abi() -> int:
+    return int(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION)))
+
+
 def confine(read: list[str], write: list[str]) -> bool:
     """This process, and what it becomes, reach nothing else from here on; False where the kernel cannot do it.
 
     Paths that are not there are left out. Raises OSError if the kernel can, but did not.
     """
-    abi = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION))
+    abi = _abi()
     if abi < _LEAST_ABI:
         return False
     handled = _EVERYTHING | (_TRUNCATE if abi >= 3 else 0)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overworld import wiring, worker_wiring
+from overworld import confinement, wiring, worker_wiring
 from overworld.cli.doctor import Check, Finding, Severity
 from overworld.domain.errors import OverworldError
 from overworld.settings import Settings
@@ -167,6 +167,12 @@ def _isolation() -> Finding:
     if not has_limits:
         return Finding(
             Severity.WARNING, "this machine has no memory cgroup", "limits fall back to rlimits, which are coarser"
+        )
+    if not confinement.is_possible():
+        return Finding(
+            Severity.WARNING,
+            "the kernel has no Landlock: nothing but care keeps a save from following a link out of a world",
+            "use Linux 5.19 or newer with landlock among its security modules (lsm=landlock,... at boot)",
         )
     return Finding(Severity.OK, "each server has a user id and memory limit of its own")
 

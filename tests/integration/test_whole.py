@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from installation import Installation, folder_for_everybody, json_of
@@ -146,6 +147,13 @@ def test_a_game_that_floods_its_console_disturbs_nobody(api: httpx.Client, insta
     assert condition(until_state(api, server_id, "stopped"), "Saved")["reason"] == "SaveSeen"
     run = installation.folder / "servers" / server_id / "run"
     assert sum(file.stat().st_size for file in run.glob("console.log*")) < 8 * 2**20
+
+
+def test_it_may_open_many_files(installation: Installation) -> None:
+    """More than a shell usually lets a program: as many as this machine allows, within reason."""
+    assert installation.up is not None
+    soft, hard = psutil.Process(installation.up.pid).rlimit(psutil.RLIMIT_NOFILE)
+    assert soft >= min(hard, 65536)
 
 
 def test_a_port_taken_by_somebody_else_is_named_and_waited_for(api: httpx.Client) -> None:

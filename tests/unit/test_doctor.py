@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from overworld import confinement
 from overworld.cli.doctor import Finding, Severity
 from overworld.doctor import checks
 from overworld.settings import Settings
@@ -54,3 +56,13 @@ def test_saves_that_cannot_be_taken_are_told(tmp_path: Path) -> None:
     assert missing.severity is Severity.BAD
     assert "restic" in missing.mend
     assert find("saves", Settings(data_folder=tmp_path, save_store="ftp:x")).severity is Severity.BAD
+
+
+def test_a_kernel_that_cannot_confine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saves work there, but a link that a game swaps in might be followed."""
+    monkeypatch.setattr(confinement, "is_possible", lambda: False)
+    finding = find("isolation", Settings(data_folder=tmp_path))
+    assert finding.severity is Severity.WARNING
+    if os.geteuid() == 0 and "memory cgroup" not in finding.says:
+        assert "Landlock" in finding.says
+        assert "landlock" in finding.mend
