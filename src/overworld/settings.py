@@ -120,6 +120,14 @@ class Settings(BaseSettings):
         ge=timedelta(seconds=1),
         description="How long the save store may fail before a job is put off and its owner told.",
     )
+    save_upload_kib_s: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most in KiB a second that one job sends to the save store. Unset: any.",
+    )
+    save_download_kib_s: int | None = Field(
+        default=None, ge=1, description="The most in KiB a second that one job reads from it. Unset: any."
+    )
     check_every: Duration = Field(
         default=timedelta(days=7), ge=timedelta(minutes=1), description="How often a server's saves are looked through."
     )

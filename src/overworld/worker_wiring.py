@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from overworld.saves.base import SaveStore
     from overworld.saves.installation import InstallationStore
     from overworld.saves.locations import StoreLocation
+    from overworld.saves.options import ResticOptions
     from overworld.saves.retention import Policy
     from overworld.saves.secrets import Keyring
     from overworld.store.database import Database
@@ -98,15 +99,25 @@ def open_save_store(settings: Settings) -> tuple[InstallationStore, SaveStoreRef
     """What speaks to the save store, and why it cannot on this machine (None: it can). Blocking."""
     from overworld.domain.errors import SaveStoreRefused
     from overworld.saves.installation import InstallationStore
-    from overworld.saves.options import ResticOptions
     from overworld.saves.program import find_restic
 
     cache = settings.data_folder / "save-cache"
-    options = ResticOptions(patience=settings.save_store_patience)
+    options = restic_options(settings)
     try:
         return InstallationStore(find_restic(settings.restic), cache, options), None
     except SaveStoreRefused as error:
         return InstallationStore(Path("restic"), cache, options), error
+
+
+def restic_options(settings: Settings) -> ResticOptions:
+    """How the save store is spoken to, here and from the nodes of a cluster."""
+    from overworld.saves.options import ResticOptions
+
+    return ResticOptions(
+        patience=settings.save_store_patience,
+        upload_kib_s=settings.save_upload_kib_s or 0,
+        download_kib_s=settings.save_download_kib_s or 0,
+    )
 
 
 def open_repositories(settings: Settings, database: Database) -> Repositories:

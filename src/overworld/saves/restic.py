@@ -330,7 +330,8 @@ class Restic(SaveStore):
             words += [name, str(limit)] if limit else []
         backend = "s3" if repository.folder is None else "local"
         words += ["-o", f"{backend}.connections={options.connections}"]
-        words += ["-o", "s3.bucket-lookup=path"] if backend == "s3" else []
+        # Its S3 client tries ten times before restic says that anything failed: our patience would begin minutes late.
+        words += ["-o", "s3.bucket-lookup=path", "-o", "s3.retries=2"] if backend == "s3" else []
         authority = [repository.ca_file] if repository.ca_file is not None else []
         words += ["--cacert", str(repository.ca_file)] if authority else []
         return Invocation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import time
 import zipfile
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -192,6 +193,17 @@ async def test_the_cache_stays_within_its_bound(
     os.utime(left, (1, 1))
     await store.snapshots(local)
     assert not left.exists()
+
+
+async def test_a_line_is_not_taken_whole(restic_program: Path, local: Repository, world: Path, tmp_path: Path) -> None:
+    """Three seconds' worth of a world takes more than one, either way."""
+    store = Restic(restic_program, tmp_path / "cache", ResticOptions(upload_kib_s=1000, download_kib_s=1000))
+    save = await store.save(local, world)
+    assert save.bytes_new > 3_000_000
+    assert save.seconds > 1
+    began = time.monotonic()
+    await store.restore(local, save.snapshot_id, tmp_path / "again")
+    assert time.monotonic() - began > 1
 
 
 async def test_no_world_is_no_empty_save(store: Restic, local: Repository, tmp_path: Path) -> None:
