@@ -23,9 +23,9 @@ from overworld.domain.errors import (
     SaveStoreUnavailable,
 )
 from overworld.domain.servers import ServerId
-from overworld.engines.agent_link import read_answer, render_request
+from overworld.engines.agent_link import read_answer, render_request, talk
 from overworld.engines.base import Done, gather_answer
-from overworld.engines.kube.agents import KubeWorlds, talk
+from overworld.engines.kube.agents import KubeWorlds
 from overworld.engines.kube.exec import Exec
 from overworld.engines.kube.launches import LAYOUT
 from overworld.engines.kube.steward_pods import AGENT, BASE, PYTHON
