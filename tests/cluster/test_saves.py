@@ -29,7 +29,7 @@ from overworld.engines.kube.names import claim_name, steward_name
 from overworld.saves.base import Repository, SaveResult
 from overworld.saves.program import find_restic
 from overworld.saves.restic import Restic
-from overworld.worker.snapshots import NothingToSave, World
+from overworld.worker.snapshots import NothingToSave, Part, World
 from overworld.worker.steward_snapshots import StewardSnapshots
 from s3 import S3, SECRET
 from waiting import eventually
@@ -87,12 +87,13 @@ class Savings:
         values = {"excludes": (), "staged": (), "parent": None, "tags": ["t"], "deadline": MINUTE, **given}
         return await self.snapshots.save(self.world, self.repository, progress=lambda _: None, **values)
 
-    async def restore(self, save: SaveResult, generation: int) -> None:
-        """That save as another generation."""
+    async def restore(self, save: SaveResult, generation: int, part: Part | None = None) -> None:
+        """That save, or that part of it, as another generation."""
         await self.snapshots.restore(
             replace(self.world, generation=generation),
             self.repository,
             save.snapshot_id,
+            part=part,
             progress=lambda _: None,
             deadline=MINUTE,
         )
@@ -185,10 +186,7 @@ async def test_what_comes_back_is_what_was_saved(savings: Savings) -> None:
     await savings.engine.apply(replace(savings.want, running=False), savings.launch)
     await reaches(savings.engine, savings.want, Phase.STOPPED)
     stopped = await savings.save()
-    await savings.snapshots.restore_paths(
-        replace(savings.world, generation=4), 1, savings.repository, save.snapshot_id, ["a/file"],
-        progress=lambda _: None, deadline=MINUTE,
-    )  # fmt: skip
+    await savings.restore(save, 4, Part(["a/file"], 1))
     now, mixed = await savings.tree(1), {item["path"]: item for item in await savings.tree(4)}
     assert mixed.keys() == {item["path"] for item in now}
     assert mixed["a/file"]["size"] == 100_000

@@ -89,17 +89,19 @@ async def test_an_agent_has_no_more_rights_than_its_game(world_stage: WorldStage
         await read(world_stage, "closed")
 
 
-async def test_a_body_that_fails_changes_nothing(world_stage: WorldStage) -> None:
-    """The sender dies in the middle: the file is as it was, and nothing lies beside it."""
+@pytest.mark.parametrize("error", [RuntimeError, ConnectionAbortedError])
+async def test_a_body_that_fails_changes_nothing(world_stage: WorldStage, error: type[Exception]) -> None:
+    """The sender dies in the middle: it is told at once, the file is as it was, and nothing lies beside it."""
 
     async def dying() -> AsyncIterator[bytes]:
         yield b"half"
-        raise RuntimeError("the sender died")
+        raise error("the sender died")
 
     await ask(world_stage, "upload", b"whole", path="file", most_bytes=100)
     request = {"verb": "upload", "path": "file", "most_bytes": 100}
     with pytest.raises(Unavailable):
-        await gather_answer(world_stage.worlds.run(world_stage.server_id, 1, request, dying()))
+        async with asyncio.timeout(20):
+            await gather_answer(world_stage.worlds.run(world_stage.server_id, 1, request, dying()))
     assert await read(world_stage, "file") == b"whole"
     assert [item["name"] for item in await ask(world_stage, "list")] == ["file"]
 

@@ -6,9 +6,7 @@ import asyncio
 import json
 import os
 import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from disks import grow_disk, small_disk
 from installation import Installation, folder_for_everybody, json_of
 from overworld.domain.games import Protocol
 from overworld.domain.servers import Endpoint
@@ -24,10 +23,6 @@ from overworld.games.query import QueryFailed, probe
 from waiting import wait_until
 
 CATALOGUE = Path(__file__).parents[1] / "games" / "catalogue"
-
-as_root = pytest.mark.skipif(
-    os.geteuid() != 0 and not os.environ.get("CI"), reason="NOT RUN: mounting a small disk needs root (CI requires it)"
-)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +184,6 @@ def test_a_missing_program_says_what_to_install(tmp_path: Path) -> None:
             assert "Debian's python3" in placed["message"]
 
 
-@as_root
 def test_a_full_disk_is_said_and_the_server_starts_when_there_is_room() -> None:
     """Nothing is half made: the condition says how much is missing, and room makes it start by itself."""
     with folder_for_everybody() as folder:
@@ -205,19 +199,9 @@ def test_a_full_disk_is_said_and_the_server_starts_when_there_is_room() -> None:
             placed = condition(until_state(api, server_id, "failed"), "Placed")
             assert placed["reason"] == "DiskFull"
             assert "MiB" in placed["message"]
-            subprocess.run(["mount", "-o", "remount,size=512m", str(servers)], check=True)
+            grow_disk(servers, "512m")
             wait_until(
                 lambda: json_of(api.get(f"/servers/{server_id}"))["state"] == "running", 60, "it starts by itself"
             )
             json_of(api.delete(f"/servers/{server_id}", params={"retention_seconds": 0}))
             wait_until(lambda: api.get(f"/servers/{server_id}").status_code == 404, 30, "it is purged")
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """A file system of that size on the folder."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0711", "tmpfs", str(folder)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -118,8 +118,8 @@ def test_no_file_names_a_place_of_one_machine() -> None:
 
 
 def test_python_files_stay_small() -> None:
-    """At 400 lines a module is split by noun, but keeper and agent, each one file that images carry (decision 0002);
-    none is named after nothing."""
+    """At 400 lines a module is split by noun, but keeper and agent, each one file that images carry (decisions 0002 and
+    0021); none is named after nothing."""
     python = [file for file in our_files() if file.suffix == ".py"]
     long = {name_of(file) for file in python if file.read_text(encoding="utf-8").count("\n") > 400}
     assert long - {f"src/overworld/engines/{name}.py" for name in ("keeper", "agent")} == set()

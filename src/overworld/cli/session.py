@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
@@ -12,7 +13,7 @@ import click
 
 from overworld.cli.api import Api
 from overworld.cli.config import find_target
-from overworld.cli.errors import AS_JSON, NotAllowed
+from overworld.cli.errors import AS_JSON, BadUsage, NotAllowed
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
@@ -78,3 +79,13 @@ def output_option(command: F) -> F:
         callback=_set_output,
         help="For people, or the API's own JSON.",
     )(command)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Somebody wants it: ``yes`` was said before, or is said now. Raises click's Abort, and BadUsage where nobody is
+    there to be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadUsage("Nobody is there to be asked", "Add --yes to do it without a question.")
+    click.confirm(question, abort=True, err=True)

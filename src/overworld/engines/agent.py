@@ -1093,7 +1093,7 @@ def _unpack(archive: int, unpacked: Unpacked, bounds: Bounds) -> None:
     except (ValueError, OverflowError, RuntimeError, UnicodeError) as error:
         raise Refusal("bad-archive", f"The archive cannot be read: {error}") from None
     except OSError as error:
-        if error.errno is None:  # bz2's word for damage
+        if error.errno in {None, errno.EINVAL}:  # bz2's word for damage; a zip whose entries begin before it does
             raise Refusal("bad-archive", f"The archive is damaged: {error}") from None
         raise
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 from overworld.domain.errors import (
@@ -18,8 +19,10 @@ from overworld.domain.errors import (
     Unavailable,
 )
 from overworld.engines import agent
-from overworld.engines.base import Done
+from overworld.engines.base import Done, WorldAnswer
 
+LATE_SECONDS = 5.0
+"""An agent ends itself when its time is over; whoever waits for one that cannot, waits this much longer."""
 LINE_BYTES = 256 * 1024
 """Most of one line of an answer; a longer one is no agent's."""
 
@@ -55,6 +58,14 @@ class Source(Protocol):
     async def readexactly(self, n: int, /) -> bytes: ...
 
 
+class Program(Source, Protocol):
+    """A program at work, with its standard input. Writing waits for it, and raises if it is gone."""
+
+    async def write(self, data: bytes, /) -> None: ...
+
+    async def end_input(self) -> None: ...
+
+
 def render_request(request: Mapping[str, Any]) -> bytes:
     """The line that an agent reads first."""
     return json.dumps(request, separators=(",", ":")).encode() + b"\n"
@@ -68,6 +79,39 @@ async def render_body(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             piece = data[start : start + agent.CHUNK]
             yield b"+%d\n%b" % (len(piece), piece)
     yield b"+0\n"
+
+
+async def talk(program: Program, request: Mapping[str, Any], body: AsyncIterator[bytes] | None = None) -> WorldAnswer:
+    """The answer of an agent that was begun, to that request. Raises what ``read_answer`` does, and EngineUnavailable
+    for an agent that is late."""
+    late_at = asyncio.get_running_loop().time() + float(request.get("seconds", agent.SECONDS)) + LATE_SECONDS
+    feeding = asyncio.create_task(_feed(program, request, body))
+    try:
+        async with aclosing(read_answer(program)) as answer:  # type: ignore[type-var]
+            while True:
+                try:
+                    async with asyncio.timeout_at(late_at):
+                        part = await anext(answer)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError as error:
+                    raise EngineUnavailable("The agent at the world does not answer.") from error
+                yield part
+    finally:
+        feeding.cancel()
+        with suppress(BaseException):  # what it raised is in the answer
+            await feeding
+
+
+async def _feed(program: Program, request: Mapping[str, Any], body: AsyncIterator[bytes] | None) -> None:
+    try:
+        await program.write(render_request(request))
+        if body is not None:
+            async with aclosing(render_body(body)) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    await program.write(piece)
+    except Exception:
+        await program.end_input()  # the body failed: the agent drops what it has, and says so; or it is gone already
 
 
 async def read_answer(

@@ -7,8 +7,8 @@
 RUN is a folder that the game cannot enter: ``state.json`` (what was last seen), ``console.log`` (the game's output,
 one ``<id> <text>`` a line, ``console.log.1`` before it), ``socket`` (JSON lines while a keeper lives), ``output`` and
 ``input`` (pipes to the game), and two locks: ``keeper.lock`` (one keeper), ``world.lock`` (held by the game too).
-A launch has the members of ``overworld.engines.local.launches``; in a pod also those of
-``overworld.engines.kube.launches``. Nothing of Overworld is imported: an image carries this file alone.
+A launch has the members of ``overworld.engines.launches`` and of ``launches`` of the engine (``local``; in a pod
+``kube``). Nothing of Overworld is imported: an image carries this file alone.
 """
 
 # ruff: noqa: SIM105, S606 (contextlib is one more import; execve without a shell is the point)

@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from overworld.store.tables import Time, metadata
 
+# No foreign keys here and in save_key: saves outlive their server, for as long as the installation keeps them.
 save = Table(
     "save",
     metadata,

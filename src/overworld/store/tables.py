@@ -279,5 +279,3 @@ idempotency = Table(
     Column("created_at", Time, nullable=False),
     Index("ix_idempotency_created_at", "created_at"),
 )
-
-# No foreign keys here and in save_key: saves outlive their server, for as long as the installation keeps them.

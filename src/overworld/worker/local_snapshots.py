@@ -16,7 +16,7 @@ from overworld.saves.base import Repository, SaveResult, SaveStore
 from overworld.worker import booting
 from overworld.worker.comparing import compare, read_tree
 from overworld.worker.placing import find_in_save, left_out, nothing_to_save, put_in_place, settle_staged
-from overworld.worker.snapshots import Boot, Compared, OnProgress, Snapshots, World
+from overworld.worker.snapshots import Boot, Compared, OnProgress, Part, Snapshots, World
 from overworld.worker.threads import in_thread
 
 DRILL = 1
@@ -73,36 +73,21 @@ class LocalSnapshots(Snapshots):
         repository: Repository,
         snapshot_id: str,
         *,
+        part: Part | None = None,
         progress: OnProgress,
         deadline: timedelta,
     ) -> None:
         if not await self.exists(world):
+            include = () if part is None else await find_in_save(self._store, repository, snapshot_id, part.paths)
             folder = await in_thread(self._generations.make, world.server_id, world.generation)
-            await self._store.restore(repository, snapshot_id, folder, progress=progress, deadline=deadline)
-            await in_thread(settle_staged, folder)
-        await in_thread(self._generations.hand_over, world.server_id, world.generation, world.number)
-
-    async def restore_paths(
-        self,
-        world: World,
-        base_generation: int,
-        repository: Repository,
-        snapshot_id: str,
-        paths: Sequence[str],
-        *,
-        progress: OnProgress,
-        deadline: timedelta,
-    ) -> None:
-        if not await self.exists(world):
-            include = await find_in_save(self._store, repository, snapshot_id, paths)
-            folder = await in_thread(self._generations.make, world.server_id, world.generation)
-            part = folder.parent / "part"
+            target = folder if part is None else folder.parent / "part"
             await self._store.restore(
-                repository, snapshot_id, part, include=include, progress=progress, deadline=deadline
+                repository, snapshot_id, target, include=include, progress=progress, deadline=deadline
             )
-            await in_thread(settle_staged, part)
-            await in_thread(self._generations.copy, world.server_id, base_generation, folder)
-            await in_thread(put_in_place, part, folder, paths)
+            await in_thread(settle_staged, target)
+            if part is not None:
+                await in_thread(self._generations.copy, world.server_id, part.base_generation, folder)
+                await in_thread(put_in_place, target, folder, part.paths)
         await in_thread(self._generations.hand_over, world.server_id, world.generation, world.number)
 
     async def exists(self, world: World) -> bool:

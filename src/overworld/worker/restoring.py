@@ -28,7 +28,7 @@ from overworld.store.server_rows import ServerView
 from overworld.worker.job import Job
 from overworld.worker.runner import PASSING, Done
 from overworld.worker.save_rows import MIB
-from overworld.worker.snapshots import NothingToSave, World
+from overworld.worker.snapshots import NothingToSave, Part, World
 from overworld.worker.taking import Taking
 from overworld.worker.terms import Terms, Tools
 
@@ -159,20 +159,14 @@ class Restoring:
 
         job.say(3, STEPS, "Restoring beside the present world.")
         assert save.snapshot_id is not None
-        if paths:
-            await self._tools.snapshots.restore_paths(
-                world,
-                server.world_generation,
-                repository,
-                save.snapshot_id,
-                paths,
-                progress=on_progress,
-                deadline=self._terms.deadline,
-            )
-        else:
-            await self._tools.snapshots.restore(
-                world, repository, save.snapshot_id, progress=on_progress, deadline=self._terms.deadline
-            )
+        await self._tools.snapshots.restore(
+            world,
+            repository,
+            save.snapshot_id,
+            part=Part(paths, server.world_generation) if paths else None,
+            progress=on_progress,
+            deadline=self._terms.deadline,
+        )
         return world
 
     def _reserve(self, tx: Transaction, job: Job) -> int:

@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 from overworld.domain.errors import NotFound
 from overworld.domain.games import Game
 from overworld.domain.servers import Server, ServerId
-from overworld.engines.base import WorldAccess, gather_answer
+from overworld.engines.base import WorldAccess, WorldAnswer, gather_answer
 from overworld.saves.base import Progress, Repository, SaveResult
 
 STAGING = ".overworld-save"
@@ -63,6 +64,14 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Of a save only ``paths``; the rest is as in ``base_generation`` of the world, on which nothing runs."""
+
+    paths: Sequence[str]
+    base_generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Boot:
     """A game to be started on a restored copy, with the settings of that server."""
 
@@ -98,9 +107,7 @@ class Snapshots(ABC):
         """Everything in the world now, with the hashes of its files; nothing if it is not there."""
         if not await self.exists(world):
             return {}
-        request = {"verb": "tree", "hash": True, "seconds": deadline.total_seconds()}
-        items, _ = await gather_answer(self._access.run(world.server_id, world.generation, request))
-        return {item["path"]: item for item in items}
+        return await ask_tree(partial(self._access.run, world.server_id, world.generation), deadline)
 
     @abstractmethod
     async def save(
@@ -125,25 +132,12 @@ class Snapshots(ABC):
         repository: Repository,
         snapshot_id: str,
         *,
+        part: Part | None = None,
         progress: OnProgress,
         deadline: timedelta,
     ) -> None:
-        """``world``, a generation that nothing uses yet, is exactly that save. Until the end nobody takes what there
-        is of it for a world. Safe to repeat."""
-
-    @abstractmethod
-    async def restore_paths(
-        self,
-        world: World,
-        base_generation: int,
-        repository: Repository,
-        snapshot_id: str,
-        paths: Sequence[str],
-        *,
-        progress: OnProgress,
-        deadline: timedelta,
-    ) -> None:
-        """``world`` is ``base_generation``, on which nothing runs, but for ``paths``, which are as in the save."""
+        """``world``, a generation that nothing uses yet, is exactly that save, or that ``part`` of it. Until the end
+        nobody takes what there is of it for a world. Safe to repeat."""
 
     @abstractmethod
     async def exists(self, world: World) -> bool:
@@ -175,3 +169,9 @@ class Snapshots(ABC):
     async def sweep(self, read_busy: Callable[[], Awaitable[Collection[ServerId]]]) -> None:
         """Nothing is left of drills that died, nor any game that they started. Servers with a job in work, which
         ``read_busy`` tells, are left alone."""
+
+
+async def ask_tree(ask: Callable[[Mapping[str, Any]], WorldAnswer], deadline: timedelta) -> Tree:
+    """Everything where the agent is that answers ``ask``, with the hashes of its files."""
+    items, _ = await gather_answer(ask({"verb": "tree", "hash": True, "seconds": deadline.total_seconds()}))
+    return {item["path"]: item for item in items}

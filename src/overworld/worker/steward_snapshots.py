@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from overworld.domain.errors import (
@@ -23,9 +24,9 @@ from overworld.domain.errors import (
     SaveStoreUnavailable,
 )
 from overworld.domain.servers import ServerId
-from overworld.engines.agent_link import read_answer, render_request
-from overworld.engines.base import Done, gather_answer
-from overworld.engines.kube.agents import KubeWorlds, talk
+from overworld.engines.agent_link import read_answer, render_request, talk
+from overworld.engines.base import Done
+from overworld.engines.kube.agents import KubeWorlds
 from overworld.engines.kube.exec import Exec
 from overworld.engines.kube.launches import LAYOUT
 from overworld.engines.kube.steward_pods import AGENT, BASE, PYTHON
@@ -33,7 +34,7 @@ from overworld.engines.kube.stewards import Stewards
 from overworld.saves.base import Progress, Repository, SaveResult
 from overworld.worker.comparing import compare
 from overworld.worker.errands import render_repository
-from overworld.worker.snapshots import Boot, Compared, NothingToSave, OnProgress, Snapshots, World
+from overworld.worker.snapshots import Boot, Compared, NothingToSave, OnProgress, Part, Snapshots, World, ask_tree
 
 ERRANDS = ("/opt/overworld/bin/python", "-I", "-m", "overworld.worker.errands")
 """Where the image has it."""
@@ -95,40 +96,14 @@ class StewardSnapshots(Snapshots):
         repository: Repository,
         snapshot_id: str,
         *,
-        progress: OnProgress,
-        deadline: timedelta,
-    ) -> None:
-        await self._make(world, None, repository, snapshot_id, (), progress=progress, deadline=deadline)
-
-    async def restore_paths(
-        self,
-        world: World,
-        base_generation: int,
-        repository: Repository,
-        snapshot_id: str,
-        paths: Sequence[str],
-        *,
-        progress: OnProgress,
-        deadline: timedelta,
-    ) -> None:
-        await self._make(world, base_generation, repository, snapshot_id, paths, progress=progress, deadline=deadline)
-
-    async def _make(
-        self,
-        world: World,
-        base_generation: int | None,
-        repository: Repository,
-        snapshot_id: str,
-        paths: Sequence[str],
-        *,
+        part: Part | None = None,
         progress: OnProgress,
         deadline: timedelta,
     ) -> None:
         if await self.exists(world):
             return
+        base_generation = None if part is None else part.base_generation
         await self._stewards.begin_world(world.server_id, world.generation, like=base_generation)
-        base = None if base_generation is None else BASE
-        request = {"errand": "restore", "snapshot_id": snapshot_id, "paths": list(paths), "base": base}
         steward = self._stewards.run(
             world.server_id,
             world.generation,
@@ -137,7 +112,7 @@ class StewardSnapshots(Snapshots):
             base_generation=base_generation,
             grace_seconds=GRACE_SECONDS,
         )
-        await _send(steward, request, repository, progress, deadline)
+        await _send(steward, _render_restore(snapshot_id, part), repository, progress, deadline)
         await self._stewards.finish_world(world.server_id, world.generation)
 
     async def exists(self, world: World) -> bool:
@@ -159,18 +134,20 @@ class StewardSnapshots(Snapshots):
         boot: Boot | None,
     ) -> Compared:
         # In a pod of its own, with nothing but room on a node.
-        request: dict[str, Any] = {"errand": "restore", "snapshot_id": snapshot_id, "paths": [], "base": None}
         scratch = self._stewards.run_in_scratch(world.server_id, LAYOUT.world, ERRANDS, grace_seconds=GRACE_SECONDS)
-        done = await _send(scratch, request, repository, progress, deadline)
-        look = {"verb": "tree", "hash": True, "seconds": deadline.total_seconds()}
+        done = await _send(scratch, _render_restore(snapshot_id, None), repository, progress, deadline)
         async with self._stewards.run_in_scratch(world.server_id, LAYOUT.world, (*PYTHON, AGENT, "tree")) as running:
-            items, _ = await gather_answer(talk(running, look))
-        restored = {item["path"]: item for item in items}
+            restored = await ask_tree(partial(talk, running), deadline)
         present = await self.present_tree(world, deadline)
         return compare(restored, present, saved_at=saved_at, is_still=is_still, besides=done["settled"])
 
     async def sweep(self, read_busy: Callable[[], Awaitable[Collection[ServerId]]]) -> None:
         """There is nothing: stewards end when nobody wants them, and the controller removes what is left of them."""
+
+
+def _render_restore(snapshot_id: str, part: Part | None) -> dict[str, Any]:
+    paths, base = ([], None) if part is None else (list(part.paths), BASE)
+    return {"errand": "restore", "snapshot_id": snapshot_id, "paths": paths, "base": base}
 
 
 async def _send(

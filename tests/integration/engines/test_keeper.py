@@ -152,7 +152,7 @@ async def test_crashes_are_forgotten_after_a_while_of_health(
     local: LocalStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that a crash a month later waits a second and not five minutes."""
-    monkeypatch.setattr("overworld.engines.local.launches.HEALTHY_SECONDS", 0.2)
+    monkeypatch.setattr("overworld.engines.launches.HEALTHY_SECONDS", 0.2)
     engine = await local.engine()
     want, _ = await started(local, engine)
     local.crash(want.server_id)

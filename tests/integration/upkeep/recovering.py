@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from installation import Installation, free_port, json_of
 from integration.worker.saving import CATALOGUE, restic
-from overworld.domain.games import Protocol
-from overworld.domain.servers import Endpoint
-from overworld.games.catalogue import Catalogue
-from overworld.games.query import probe
 from trees import read_tree
 
 QUIET = {"save_schedule": "", "drills": "false", "catalogue_folders": str(CATALOGUE)}
@@ -52,15 +46,6 @@ def make_key(machine: Installation) -> str:
 def put(api: httpx.Client, server_id: str, path: str, content: bytes) -> None:
     """Something that somebody built in the world."""
     json_of(api.put(f"/servers/{server_id}/files/content", params={"path": path}, content=content))
-
-
-def answers(server: Mapping[str, Any]) -> None:
-    """The game of the server answers a handshake where its players look for it."""
-    luanti = Catalogue.load(()).find("luanti")
-    assert luanti is not None
-    (given,) = server["endpoints"]
-    endpoint = Endpoint(given["name"], Protocol(given["protocol"]), given["host"], given["port"])
-    asyncio.run(probe(luanti, (endpoint,), 10))
 
 
 def contents(world: Path) -> dict[str, tuple[object, ...]]:

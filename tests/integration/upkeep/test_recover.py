@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from installation import Installation, folder_for_everybody, json_of
-from integration.upkeep.recovering import answers, contents, lose, machine, make_key, put
+from integration.upkeep.recovering import contents, lose, machine, make_key, put
 from integration.worker.saving import (
+    answers,
     create,
     events,
     needs_luanti,
@@ -55,8 +56,6 @@ def test_every_server_comes_back_from_the_bucket_and_the_key(tmp_path: Path) -> 
         wait_until(lambda: "Recovery is off" in it.last_log_lines(), 30, "the operator is told")
         with it.api() as api:
             ids = {name: create(api, "luanti", name=name) for name in ("meadow", "castle", "mine", "ruin")}
-            for server_id in ids.values():
-                until_state(api, server_id, "running")
             for name in ("meadow", "castle"):
                 for path, content in BUILT.items():
                     put(api, ids[name], path, content)

@@ -6,7 +6,7 @@ import subprocess
 
 from installation import Installation, folder_for_everybody, json_of
 from integration.upkeep.recovering import machine, make_key
-from integration.worker.saving import create, needs_restic, save, saves, succeed, until_state
+from integration.worker.saving import create, needs_restic, save, saves, succeed
 from waiting import wait_until
 
 pytestmark = needs_restic
@@ -18,7 +18,6 @@ def test_keys_are_rotated_and_every_save_stays_readable() -> None:
         it.start()
         with it.api() as api:
             server_id = create(api, "diary")
-            until_state(api, server_id, "running")
             save(api, server_id)
         refused = it.overworld("save-keys", "rotate")
         assert refused.returncode == 1
@@ -47,7 +46,6 @@ def test_keys_of_a_setting_are_rotated_by_the_worker() -> None:
         it.start()
         with it.api() as api:
             server_id = create(api, "diary")
-            until_state(api, server_id, "running")
             save(api, server_id)
         it.stop()
         printed = it.overworld("save-keys", "rotate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sqlite3
@@ -11,12 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from disks import small_disk
 from installation import Installation, folder_for_everybody, json_of
+from overworld import wiring
 from overworld.domain.errors import SaveStoreRefused
+from overworld.domain.games import Protocol
+from overworld.domain.servers import Endpoint
+from overworld.games.catalogue import Catalogue
+from overworld.games.query import probe
 from overworld.saves.program import find_restic
+from overworld.settings import Settings
 from players import bot
 from waiting import wait_until
 
@@ -60,10 +68,12 @@ def saving_installation(*, disk: str | None = None, **settings: str) -> Iterator
         yield stack.enter_context(Installation(folder / "data", **given))
 
 
-def create(api: httpx.Client, game: str, **more: object) -> str:
-    """A new server's id."""
-    given = {"name": f"{game}-{os.urandom(3).hex()}", "game": game, **more}
-    return str(json_of(api.post("/servers", json=given))["id"])
+def create(api: httpx.Client, game: str, *, start: bool = True, **more: object) -> str:
+    """A new server's id, once it runs, or is there and does not."""
+    given = {"name": f"{game}-{os.urandom(3).hex()}", "game": game, "start": start, **more}
+    server_id = str(json_of(api.post("/servers", json=given))["id"])
+    until_state(api, server_id, "running" if start else "stopped")
+    return server_id
 
 
 def show(api: httpx.Client, server_id: str) -> dict[str, Any]:
@@ -113,6 +123,25 @@ def saves(api: httpx.Client, server_id: str) -> list[dict[str, Any]]:
     return found
 
 
+def protection(api: httpx.Client, server_id: str) -> dict[str, Any]:
+    """What the server says of its saves; nothing as long as nothing was saved."""
+    return next((each for each in show(api, server_id)["conditions"] if each["type"] == "Protected"), {})
+
+
+def answers(server: dict[str, Any]) -> None:
+    """The game shakes hands where its players look for it, else QueryFailed."""
+    game = Catalogue.load(()).find(server["game"])
+    assert game is not None
+    (endpoint,) = server["endpoints"]
+    address = Endpoint(endpoint["name"], Protocol(endpoint["protocol"]), endpoint["host"], endpoint["port"])
+    asyncio.run(probe(game, (address,), 10))
+
+
+def keep_last(count: int) -> dict[str, int]:
+    """A policy under which retention has much to do."""
+    return {"keep_last": count, "keep_hourly": 0, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0}
+
+
 def events(api: httpx.Client, server_id: str) -> list[str]:
     """Reasons of the server's events, newest first."""
     return [each["reason"] for each in json_of(api.get(f"/servers/{server_id}/events"))["items"]]
@@ -122,6 +151,17 @@ def worlds(installation: Installation, server_id: str) -> dict[int, Path]:
     """The generations of the world that are on the disk."""
     folder = installation.folder / "servers" / server_id / "world"
     return {int(each.name): each for each in folder.iterdir() if each.name.isdecimal()}
+
+
+def newest_world(installation: Installation, server_id: str) -> Path:
+    """The last of them."""
+    found = worlds(installation, server_id)
+    return found[max(found)]
+
+
+def database_of(installation: Installation) -> psycopg.Connection:
+    """A connection to its database; what a ``with`` block writes is kept."""
+    return psycopg.connect(wiring.database_url(Settings(data_folder=installation.folder)))
 
 
 def quick_check(database: Path, scratch: Path) -> str:

@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
-import psycopg
 import pytest
 
 from installation import Installation, json_of
-from integration.worker.saving import (
-    create,
-    events,
-    needs_restic,
-    saves,
-    saving_installation,
-    succeed,
-    until_ended,
-    until_state,
-    worlds,
-)
-from overworld import wiring
-from overworld.settings import Settings
+from integration.worker.saving import create, database_of, events, needs_restic, saves, succeed, until_ended, worlds
 from waiting import wait_until
 
 pytestmark = needs_restic
-
-
-@pytest.fixture(scope="module")
-def installation() -> Iterator[Installation]:
-    """One Overworld for the tests of this file."""
-    with saving_installation() as it:
-        yield it
-
-
-@pytest.fixture
-def api(installation: Installation) -> Iterator[httpx.Client]:
-    """The admin's client, with patience."""
-    with installation.api() as client:
-        client.timeout = httpx.Timeout(60)
-        yield client
 
 
 @pytest.fixture
 def server_id(installation: Installation, api: httpx.Client) -> str:
     """A server that runs, with a file in its world."""
     server_id = create(api, "diary")
-    until_state(api, server_id, "running")
     (worlds(installation, server_id)[1] / "rules").write_text("old")
     return server_id
 
@@ -59,6 +28,15 @@ def write(api: httpx.Client, server_id: str, text: str, **params: str) -> httpx.
 def reasons(api: httpx.Client, server_id: str) -> list[str]:
     """Why each save was taken, newest first."""
     return [each["reason"] for each in saves(api, server_id)]
+
+
+def an_hour_passes(installation: Installation, server_id: str) -> None:
+    """Since what was saved of the server, and done with it."""
+    with database_of(installation) as connection:
+        for table in ("save", "operation"):
+            connection.execute(
+                f"UPDATE {table} SET created_at = created_at - interval '1 hour' WHERE server_id = %s", [server_id]
+            )
 
 
 def test_an_editing_session_begins_with_one_save(api: httpx.Client, server_id: str) -> None:
@@ -83,11 +61,8 @@ def test_what_is_saved_needs_no_other_save(installation: Installation, api: http
     after a change takes its own."""
     succeed(api, api.post(f"/servers/{server_id}/stop"))
     wait_until(lambda: [each["state"] for each in saves(api, server_id)] == ["kept"], 60, "it is saved")
-    with psycopg.connect(wiring.database_url(Settings(data_folder=installation.folder))) as connection:
-        for table in ("save", "operation"):  # an hour passes
-            connection.execute(
-                f"UPDATE {table} SET created_at = created_at - interval '1 hour' WHERE server_id = %s", [server_id]
-            )
+    an_hour_passes(installation, server_id)
+    with database_of(installation) as connection:
         connection.execute(
             "UPDATE server_status SET conditions = regexp_replace(conditions::text, '20[0-9]{2}-', '2001-', 'g')::jsonb"
             " WHERE server_id = %s",
@@ -104,7 +79,7 @@ def test_a_save_that_takes_long_is_not_waited_for(
 ) -> None:
     """After 20 seconds: 409 with the operation to wait for, and nothing was changed; `unsaved` does it all the same."""
     busy = "INSERT INTO world_lease VALUES (%s, 'of another', 'somebody', 1, now() + interval '1 hour')"
-    with psycopg.connect(wiring.database_url(Settings(data_folder=installation.folder))) as connection:
+    with database_of(installation) as connection:
         connection.execute(busy, [server_id])
     refused = write(api, server_id, "new")
     assert (refused.status_code, refused.json()["reason"]) == (409, "SaveUnderWay")
@@ -114,7 +89,7 @@ def test_a_save_that_takes_long_is_not_waited_for(
     forced = installation.overworld("files", "rm", server_id, "rules", "--unsaved")
     assert forced.returncode == 0, forced.stderr
     assert not (world / "rules").exists()
-    with psycopg.connect(wiring.database_url(Settings(data_folder=installation.folder))) as connection:
+    with database_of(installation) as connection:
         connection.execute("DELETE FROM world_lease WHERE server_id = %s", [server_id])
     ended = until_ended(api, {"id": refused.json()["operation_id"], "kind": "save"})
     assert ended["outcome"] == "succeeded"
@@ -123,11 +98,7 @@ def test_a_save_that_takes_long_is_not_waited_for(
 def test_a_store_that_fails_locks_nobody_out(installation: Installation, api: httpx.Client, server_id: str) -> None:
     """The change is made, an event says that nothing was saved before, and the next ones do not try again."""
     succeed(api, api.post(f"/servers/{server_id}/saves", json={}))
-    with psycopg.connect(wiring.database_url(Settings(data_folder=installation.folder))) as connection:
-        for table in ("save", "operation"):
-            connection.execute(
-                f"UPDATE {table} SET created_at = created_at - interval '1 hour' WHERE server_id = %s", [server_id]
-            )
+    an_hour_passes(installation, server_id)
     repository = installation.folder / "saves" / server_id
     away = repository.rename(repository.with_name("away"))
     json_of(write(api, server_id, "mended"))

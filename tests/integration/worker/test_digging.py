@@ -21,10 +21,12 @@ from integration.worker.saving import (
     needs_luanti,
     needs_players,
     needs_restic,
+    newest_world,
     quick_check,
     rows_of,
     save,
     saving_installation,
+    show,
     succeed,
     until_state,
     worlds,
@@ -148,7 +150,7 @@ def test_every_save_of_a_minecraft_that_is_dug_in_has_each_block_as_it_was_when_
     player finds what the first two had done before the proof, and nothing that they did after it."""
     with installation.api() as api, ExitStack() as players:
         server_id = create(api, "minecraft")
-        port = until_state(api, server_id, "running")["endpoints"][0]["port"]
+        port = show(api, server_id)["endpoints"][0]["port"]
         diggers = {name: players.enter_context(Bot(name, port=port)) for name in DIGGERS}
         for digger in diggers.values():
             digger.join()
@@ -197,7 +199,7 @@ def test_every_save_of_a_luanti_that_is_played_in_boots_with_whole_databases(
     land that was written and everybody who had registered before; and it runs."""
     with installation.api() as api, ExitStack() as players:
         server_id = create(api, "luanti")
-        port = until_state(api, server_id, "running")["endpoints"][0]["port"]
+        port = show(api, server_id)["endpoints"][0]["port"]
         played = worlds(installation, server_id)[1] / "world"
         first = players.enter_context(LuantiBot("first", port=port))
         first.join()
@@ -216,8 +218,7 @@ def test_every_save_of_a_luanti_that_is_played_in_boots_with_whole_databases(
         succeed(api, api.post(f"/servers/{server_id}/stop"))
         for number, (save_row, written) in enumerate(taken):
             with cloned(api, save_row["id"]) as copy_id:
-                copies = worlds(installation, copy_id)
-                world = copies[max(copies)] / "world"
+                world = newest_world(installation, copy_id) / "world"
                 scratch = tmp_path / copy_id
                 scratch.mkdir()
                 assert [quick_check(world / name, scratch) for name in DATABASES] == ["ok"] * len(DATABASES)

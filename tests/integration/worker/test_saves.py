@@ -5,20 +5,21 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import psycopg
-import pytest
 
 from installation import Installation, json_of
 from integration.worker.saving import (
     create,
+    database_of,
     events,
+    keep_last,
     needs_luanti,
     needs_players,
     needs_restic,
+    newest_world,
+    protection,
     quick_check,
     save,
     saves,
@@ -29,26 +30,10 @@ from integration.worker.saving import (
     until_state,
     worlds,
 )
-from overworld import wiring
-from overworld.settings import Settings
 from players.bot import Bot
 from waiting import wait_until
 
 pytestmark = needs_restic
-
-
-@pytest.fixture(scope="module")
-def installation() -> Iterator[Installation]:
-    """One Overworld for the tests of this file."""
-    with saving_installation() as it:
-        yield it
-
-
-@pytest.fixture
-def api(installation: Installation) -> Iterator[httpx.Client]:
-    """The admin's client."""
-    with installation.api() as client:
-        yield client
 
 
 @needs_luanti
@@ -57,7 +42,6 @@ def test_a_running_luanti_is_saved_whole_and_restored_with_undo(
 ) -> None:
     """Its databases are copied by SQLite; the restored world is a new generation, on which it runs; undo goes back."""
     server_id = create(api, "luanti")
-    until_state(api, server_id, "running")
     taken = save(api, server_id, label="before the flood")
     assert (taken["state"], taken["quiet"], taken["label"]) == ("kept", "quieted", "before the flood")
     assert taken["files"] > 3
@@ -90,7 +74,7 @@ def test_a_running_minecraft_holds_still_and_another_player_finds_the_hole(
 ) -> None:
     """What was dug before the save is there after a restore, what was dug after it is not."""
     server_id = create(api, "minecraft")
-    port = until_state(api, server_id, "running")["endpoints"][0]["port"]
+    port = show(api, server_id)["endpoints"][0]["port"]
     with Bot("Ada", port=port) as ada:
         ada.join()
         _, first = ada.look()
@@ -115,7 +99,6 @@ def test_a_running_minecraft_holds_still_and_another_player_finds_the_hole(
 def test_a_stopped_server_is_saved_by_itself_and_proven(installation: Installation, api: httpx.Client) -> None:
     """Its save is consistent for free, and a drill finds every file of it the same as in the world."""
     server_id = create(api, "diary")
-    until_state(api, server_id, "running")
     succeed(api, api.post(f"/servers/{server_id}/stop"))
     wait_until(lambda: [each["state"] for each in saves(api, server_id)] == ["kept"], 60, "it is saved")
     (taken,) = saves(api, server_id)
@@ -124,7 +107,7 @@ def test_a_stopped_server_is_saved_by_itself_and_proven(installation: Installati
     assert f"{taken['files']} files restored; {taken['files']} of them" in proof["message"]
     server = show(api, server_id)
     assert server["saves"]["last_proven_at"] is not None
-    assert [each["status"] for each in server["conditions"] if each["type"] == "Protected"] == ["True"]
+    assert protection(api, server_id)["status"] == "True"
     assert saves(api, server_id)[0]["proof"] == "booted"
     assert not [each for each in (installation.folder / "scratch").iterdir() if each.is_dir()]
 
@@ -132,7 +115,6 @@ def test_a_stopped_server_is_saved_by_itself_and_proven(installation: Installati
 def test_single_files_are_restored_into_the_world_as_it_is(installation: Installation, api: httpx.Client) -> None:
     """The game is stopped for it and started again; what was not asked for stays as it was at the game's end."""
     server_id = create(api, "diary")
-    until_state(api, server_id, "running")
     world = worlds(installation, server_id)[1]
     for name in ("mine", "other"):
         (world / name).mkdir()
@@ -155,7 +137,6 @@ def test_a_path_that_is_not_in_the_save_leaves_everything_as_it_was(
 ) -> None:
     """The restore fails with a sentence, and the game runs again on its old world."""
     server_id = create(api, "diary")
-    until_state(api, server_id, "running")
     taken = save(api, server_id)
     asked = json_of(api.post(f"/servers/{server_id}/restore", json={"save_id": taken["id"], "paths": ["no/such"]}))
     ended = until_ended(api, asked)
@@ -168,7 +149,6 @@ def test_a_path_that_is_not_in_the_save_leaves_everything_as_it_was(
 def test_a_save_is_looked_through_and_taken_away(installation: Installation, api: httpx.Client) -> None:
     """Folder by folder, file by file, or all of it; a path that is not in it is a 404."""
     server_id = create(api, "diary")
-    until_state(api, server_id, "running")
     folder = worlds(installation, server_id)[1] / "a folder"
     folder.mkdir()
     content = os.urandom(300_000)
@@ -189,7 +169,6 @@ def test_a_save_is_looked_through_and_taken_away(installation: Installation, api
 def test_a_deleted_server_comes_back_as_a_clone(installation: Installation, api: httpx.Client) -> None:
     """Even if it is removed at once its last world was saved first; the clone has it, and runs."""
     server_id = create(api, "diary")
-    until_state(api, server_id, "running")
     (worlds(installation, server_id)[1] / "treasure").write_text("gold")
     assert api.delete(f"/servers/{server_id}", params={"retention_seconds": 0}).status_code == 202
     wait_until(lambda: api.get(f"/servers/{server_id}").status_code == 404, 60, "it is purged")
@@ -198,14 +177,12 @@ def test_a_deleted_server_comes_back_as_a_clone(installation: Installation, api:
     name = f"again-{server_id}"
     cloned = succeed(api, api.post(f"/saves/{last['id']}/clone", json={"name": name, "start": True}))
     until_state(api, cloned["server_id"], "running")
-    found = worlds(installation, cloned["server_id"])
-    assert (found[max(found)] / "treasure").read_text() == "gold"
+    assert (newest_world(installation, cloned["server_id"]) / "treasure").read_text() == "gold"
 
 
 def test_a_game_that_does_not_prove_it_is_saved_unquieted(installation: Installation, api: httpx.Client) -> None:
     """Never silently ok: the save says so, and so does an event."""
     server_id = create(api, "diary")
-    until_state(api, server_id, "running")
     assert api.post(f"/servers/{server_id}/console", json={"command": "deaf"}).status_code == 204
     taken = save(api, server_id)
     assert taken["quiet"] == "unquieted"
@@ -216,12 +193,10 @@ def test_a_game_that_does_not_prove_it_is_saved_unquieted(installation: Installa
 def test_pins_labels_and_removal(installation: Installation, api: httpx.Client) -> None:
     """Retention leaves a pinned save alone, and so does its owner until the pin is off."""
     server_id = create(api, "diary", start=False)
-    until_state(api, server_id, "stopped")
     nothing = succeed(api, api.post(f"/servers/{server_id}/saves", json={}))
     assert "nothing in the world" in nothing["message"]
     (worlds(installation, server_id)[1] / "page").write_text("1")
-    keep = {f"keep_{name}": 0 for name in ("hourly", "daily", "weekly", "monthly")} | {"keep_last": 1}
-    json_of(api.patch(f"/servers/{server_id}/save-policy", json=keep))
+    json_of(api.patch(f"/servers/{server_id}/save-policy", json=keep_last(1)))
     pinned = save(api, server_id, pinned=True)
     (worlds(installation, server_id)[1] / "page").write_text("2")
     second = save(api, server_id)
@@ -236,16 +211,15 @@ def test_pins_labels_and_removal(installation: Installation, api: httpx.Client) 
 def test_a_game_that_was_left_without_saving_is_told_to_go_on(installation: Installation, api: httpx.Client) -> None:
     """Whoever told it not to write died: the row that was written before is enough for the next worker."""
     server_id = create(api, "diary")
-    until_state(api, server_id, "running")
     world = worlds(installation, server_id)[1]
     assert api.post(f"/servers/{server_id}/console", json={"command": "save-off"}).status_code == 204
     wait_until((world / "saving-is-off").exists, 20, "it writes no more")
-    with psycopg.connect(wiring.database_url(Settings(data_folder=installation.folder))) as connection:
+    with database_of(installation) as connection:
         connection.execute("INSERT INTO saving_off VALUES (%s, 'of a dead worker', now())", [server_id])
     wait_until(lambda: not (world / "saving-is-off").exists(), 30, "it writes again")
 
     def is_forgotten() -> bool:
-        with psycopg.connect(wiring.database_url(Settings(data_folder=installation.folder))) as connection:
+        with database_of(installation) as connection:
             return connection.execute("SELECT 1 FROM saving_off WHERE server_id = %s", [server_id]).fetchone() is None
 
     wait_until(is_forgotten, 20, "nothing is left to undo")
@@ -254,13 +228,12 @@ def test_a_game_that_was_left_without_saving_is_told_to_go_on(installation: Inst
 def test_a_store_that_lost_a_server_is_told_with_its_mend(installation: Installation, api: httpx.Client) -> None:
     """Saves and restores fail with an event and a condition, the world runs on; put back, all is well again."""
     server_id = create(api, "diary")
-    until_state(api, server_id, "running")
     taken = save(api, server_id)
     repository = installation.folder / "saves" / server_id
     away = repository.rename(repository.with_name("away"))
     lost = until_ended(api, json_of(api.post(f"/servers/{server_id}/saves", json={})))
     assert (lost["outcome"], lost["reason"]) == ("failed", "NoRepository"), lost
-    (condition,) = [each for each in show(api, server_id)["conditions"] if each["type"] == "Protected"]
+    condition = protection(api, server_id)
     assert (condition["status"], condition["reason"], condition["message"]) == ("False", "SaveFailed", lost["message"])
     asked = json_of(api.post(f"/servers/{server_id}/restore", json={"save_id": taken["id"]}))
     assert until_ended(api, asked)["outcome"] == "failed"
@@ -269,17 +242,14 @@ def test_a_store_that_lost_a_server_is_told_with_its_mend(installation: Installa
     assert {"SaveFailed", "RestoreFailed", "NotSavedBefore"} <= set(events(api, server_id))
     away.rename(repository)
     save(api, server_id)
-    (condition,) = [each for each in show(api, server_id)["conditions"] if each["type"] == "Protected"]
-    assert condition["reason"] == "RestoreFailed"
+    assert protection(api, server_id)["reason"] == "RestoreFailed"
     succeed(api, api.post(f"/servers/{server_id}/restore", json={"save_id": taken["id"]}))
-    (condition,) = [each for each in show(api, server_id)["conditions"] if each["type"] == "Protected"]
-    assert condition["status"] == "True"
+    assert protection(api, server_id)["status"] == "True"
 
 
 def test_a_save_that_waits_or_works_can_be_called_off(installation: Installation, api: httpx.Client) -> None:
     """It ends as cancelled, and the game writes."""
     server_id = create(api, "diary")
-    until_state(api, server_id, "running")
     assert api.post(f"/servers/{server_id}/console", json={"command": "deaf"}).status_code == 204
     asked = json_of(api.post(f"/servers/{server_id}/saves", json={}))
     json_of(api.post(f"/operations/{asked['id']}/cancel"))
@@ -291,7 +261,6 @@ def test_saves_of_a_purged_server_go_when_their_time_has_passed() -> None:
     """They are gone from the store and from lists; until then they could be cloned."""
     with saving_installation(save_retention="0") as installation, installation.api() as api:
         server_id = create(api, "diary")
-        until_state(api, server_id, "running")
         save(api, server_id)
         assert api.delete(f"/servers/{server_id}", params={"retention_seconds": 0}).status_code == 202
         wait_until(lambda: api.get(f"/servers/{server_id}").status_code == 404, 60, "it is purged")

@@ -19,14 +19,15 @@ from installation import Installation, folder_for_everybody, json_of
 from integration.worker.saving import (
     create,
     events,
+    keep_last,
     needs_restic,
+    newest_world,
     save,
     saves,
     saving_installation,
     show,
     succeed,
     until_ended,
-    until_state,
     worlds,
 )
 from overworld.settings import Settings
@@ -41,7 +42,6 @@ MB = 1_000_000
 LARGE = 20 * MB
 LINE = {"save_upload_kib_s": "5000", "save_download_kib_s": "5000"}
 """Four seconds for what is large: harm is done in its midst, however fast the machine."""
-KEEP_ONE = {f"keep_{name}": 0 for name in ("hourly", "daily", "weekly", "monthly")} | {"keep_last": 1}
 
 
 @dataclass
@@ -56,8 +56,7 @@ class Site:
     @property
     def world(self) -> Path:
         """The present world: the newest, for nothing is undone here."""
-        found = worlds(self.installation, self.server_id)
-        return found[max(found)]
+        return newest_world(self.installation, self.server_id)
 
     @property
     def packs(self) -> list[Path]:
@@ -115,8 +114,7 @@ def site() -> Iterator[Site]:
         installation = stack.enter_context(saving_installation(**s3.settings(), **limits, **LINE))
         api = stack.enter_context(installation.api())
         server_id = create(api, "diary")
-        until_state(api, server_id, "running")
-        json_of(api.patch(f"/servers/{server_id}/save-policy", json=KEEP_ONE))
+        json_of(api.patch(f"/servers/{server_id}/save-policy", json=keep_last(1)))
         yield Site(installation, s3, api, server_id)
 
 
@@ -330,7 +328,6 @@ def test_a_disk_that_fills_in_mid_restore_leaves_the_old_world() -> None:
     more room it succeeds."""
     with saving_installation(disk="110m") as installation, installation.api() as api:
         server_id = create(api, "diary")
-        until_state(api, server_id, "running")
         world = worlds(installation, server_id)[1]
         (world / "large").write_bytes(os.urandom(60 * MB))
         taken = save(api, server_id)
@@ -348,6 +345,5 @@ def test_a_disk_that_fills_in_mid_restore_leaves_the_old_world() -> None:
         assert os.statvfs(servers).f_bfree > free * 0.9
         grow_disk(servers, "300m")
         succeed(api, api.post(f"/servers/{server_id}/restore", json={"save_id": taken["id"]}))
-        found = worlds(installation, server_id)
-        assert len(found) == 2
-        assert not (found[max(found)] / "mark").exists()
+        assert len(worlds(installation, server_id)) == 2
+        assert not (newest_world(installation, server_id) / "mark").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import io
 import os
@@ -16,16 +15,16 @@ from typing import Any
 import httpx
 import pytest
 
-from installation import Installation, folder_for_everybody, json_of
-from integration.test_whole import as_root, small_disk
+from installation import Installation, json_of
 from integration.worker.saving import (
-    CATALOGUE,
+    answers,
     create,
     events,
     needs_luanti,
     needs_restic,
+    newest_world,
+    protection,
     quick_check,
-    restic,
     save,
     saves,
     saving_installation,
@@ -35,29 +34,11 @@ from integration.worker.saving import (
     until_state,
     worlds,
 )
-from overworld.domain.games import Protocol
-from overworld.domain.servers import Endpoint
-from overworld.games.catalogue import Catalogue
-from overworld.games.query import probe
 from waiting import wait_until
 
 pytestmark = needs_restic
 
 MIB = 2**20
-
-
-@pytest.fixture(scope="module")
-def installation() -> Iterator[Installation]:
-    """One Overworld for the tests of this file."""
-    with saving_installation() as it:
-        yield it
-
-
-@pytest.fixture
-def api(installation: Installation) -> Iterator[httpx.Client]:
-    """The admin's client."""
-    with installation.api() as client:
-        yield client
 
 
 def upload(api: httpx.Client, server_id: str, archive: bytes, **params: str) -> httpx.Response:
@@ -82,15 +63,6 @@ def tar_of(files: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def answers(server: dict[str, Any]) -> None:
-    """The game shakes hands, else QueryFailed."""
-    game = Catalogue.load(()).find(server["game"])
-    assert game is not None
-    (endpoint,) = server["endpoints"]
-    address = Endpoint(endpoint["name"], Protocol(endpoint["protocol"]), endpoint["host"], endpoint["port"])
-    asyncio.run(probe(game, (address,), 5))
-
-
 @needs_luanti
 @pytest.mark.parametrize("how", ["a save as zip", "a folder as tar.gz"])
 def test_a_world_moves_from_one_server_to_another(
@@ -98,7 +70,6 @@ def test_a_world_moves_from_one_server_to_another(
 ) -> None:
     """Downloaded from a running Luanti, uploaded to one that never ran, restored: it boots on it and answers."""
     source = create(api, "luanti")
-    until_state(api, source, "running")
     wait_until((worlds(installation, source)[1] / "world" / "map.sqlite").exists, 30, "it has a map")
     if how == "a save as zip":
         archive = api.get(f"/saves/{save(api, source)['id']}/content", params={"path": "", "archive": "zip"}).content
@@ -116,7 +87,6 @@ def test_a_world_moves_from_one_server_to_another(
         archive = gzip.compress(tar_of(files))
 
     target = create(api, "luanti", start=False)
-    until_state(api, target, "stopped")
     ended = succeed(api, upload(api, target, archive, label="from afar", pinned="true"))
     new = uploaded(api, target)
     assert (new["state"], new["quiet"], new["label"], new["pinned"]) == ("kept", "stopped", "from afar", True)
@@ -128,8 +98,7 @@ def test_a_world_moves_from_one_server_to_another(
     succeed(api, api.post(f"/servers/{target}/restore", json={"save_id": new["id"]}))
     json_of(api.post(f"/servers/{target}/start"))
     answers(until_state(api, target, "running"))
-    found_worlds = worlds(installation, target)
-    world = found_worlds[max(found_worlds)]
+    world = newest_world(installation, target)
     assert not (world / ".overworld-save").exists()
     assert quick_check(world / "world" / "map.sqlite", tmp_path) == "ok"
     old, there = worlds(installation, source)[1] / "world" / "map_meta.txt", world / "world" / "map_meta.txt"
@@ -140,7 +109,6 @@ def test_a_world_moves_from_one_server_to_another(
 def test_an_upload_is_cloned_and_drilled_like_any_save(installation: Installation, api: httpx.Client) -> None:
     """And what is in the server's own world counts as unsaved still."""
     server_id = create(api, "diary")
-    until_state(api, server_id, "running")
     pages = {f"page-{number}": b"7" * 100 for number in range(8)} | {"treasure": b"gold"}
     succeed(api, upload(api, server_id, tar_of(pages)))
     new = uploaded(api, server_id)
@@ -148,8 +116,7 @@ def test_an_upload_is_cloned_and_drilled_like_any_save(installation: Installatio
     assert uploaded(api, server_id)["proof"] == "booted"
     cloned = succeed(api, api.post(f"/saves/{new['id']}/clone", json={"name": f"c-{server_id}", "start": True}))
     until_state(api, cloned["server_id"], "running")
-    found = worlds(installation, cloned["server_id"])
-    assert (found[max(found)] / "treasure").read_text() == "gold"
+    assert (newest_world(installation, cloned["server_id"]) / "treasure").read_text() == "gold"
     succeed(api, api.post(f"/servers/{server_id}/stop"))
     wait_until(lambda: [each["reason"] for each in saves(api, server_id)] == ["stop", "upload"], 60, "it is saved")
 
@@ -179,7 +146,6 @@ REFUSED = {
 def test_what_is_refused_leaves_nothing(installation: Installation, api: httpx.Client, what: str) -> None:
     """The operation says what was wrong; there is no save, no second world and no problem of the server."""
     server_id = create(api, "luanti", start=False)
-    until_state(api, server_id, "stopped")
     archive, says = REFUSED[what]
     ended = until_ended(api, json_of(upload(api, server_id, archive)))
     assert ended["outcome"] == "failed"
@@ -187,13 +153,12 @@ def test_what_is_refused_leaves_nothing(installation: Installation, api: httpx.C
     assert saves(api, server_id) == []
     assert list(worlds(installation, server_id)) == [1]
     assert events(api, server_id)[0] == "UploadFailed"
-    assert [each for each in show(api, server_id)["conditions"] if each["type"] == "Protected"] == []
+    assert protection(api, server_id) == {}
 
 
 def test_one_that_breaks_off_leaves_nothing(installation: Installation, api: httpx.Client) -> None:
     """Its sender goes away in the middle: no save, no operation, and its room is cleared."""
     server_id = create(api, "diary", start=False)
-    until_state(api, server_id, "stopped")
     head = (
         f"POST /api/v1/servers/{server_id}/saves/upload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
         f"{installation.token}\r\nContent-Length: {50 * MIB}\r\n\r\n"
@@ -211,7 +176,6 @@ def test_what_a_dead_worker_left_is_gone_on_with(installation: Installation) -> 
     """All of Overworld is killed while it unpacks: afterwards there is one save, whole, and nothing besides."""
     with installation.api() as api:
         server_id = create(api, "diary", start=False)
-        until_state(api, server_id, "stopped")
         files = {f"folder-{number % 50}/file-{number}": b"%d" % number for number in range(20_000)}
         asked = json_of(upload(api, server_id, tar_of(files)))
     wait_until(lambda: list(unpacking(installation, server_id)), 30, "it unpacks")
@@ -232,34 +196,26 @@ def unpacking(installation: Installation, server_id: str) -> Iterator[Path]:
         yield from world.glob(".overworld-unpacking/*")
 
 
-@as_root
 def test_a_full_disk_is_said_before_and_in_the_middle() -> None:
     """What cannot fit is refused at once, what turns out not to fit fails; the game keeps its room and its world."""
-    with folder_for_everybody() as folder:
-        servers = folder / "data" / "servers"
-        servers.mkdir(parents=True)
-        servers.parent.chmod(0o711)
-        given = {"catalogue_folders": str(CATALOGUE), "restic": str(restic()), "save_schedule": "", "drills": "false"}
-        with small_disk(servers, "192m"), Installation(folder / "data", **given) as it, it.api() as api:
-            server_id = create(api, "diary")
-            until_state(api, server_id, "running")
-            refused = upload(api, server_id, bytes(100 * MIB))
-            assert (refused.status_code, refused.json()["type"]) == (503, "/docs/problems/capacity-exhausted")
-            out = io.BytesIO()
-            with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-                archive.writestr("large", bytes(100 * MIB))
-            ended = until_ended(api, json_of(upload(api, server_id, out.getvalue())))
-            assert ended["outcome"] == "failed"
-            assert "disk is full" in ended["message"]
-            wait_until(lambda: list(worlds(it, server_id)) == [1], 60, "its room is cleared")
-            assert show(api, server_id)["state"] == "running"
-            succeed(api, upload(api, server_id, tar_of({"page-0": b"1"})))
+    with saving_installation(disk="192m") as it, it.api() as api:
+        server_id = create(api, "diary")
+        refused = upload(api, server_id, bytes(100 * MIB))
+        assert (refused.status_code, refused.json()["type"]) == (503, "/docs/problems/capacity-exhausted")
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("large", bytes(100 * MIB))
+        ended = until_ended(api, json_of(upload(api, server_id, out.getvalue())))
+        assert ended["outcome"] == "failed"
+        assert "disk is full" in ended["message"]
+        wait_until(lambda: list(worlds(it, server_id)) == [1], 60, "its room is cleared")
+        assert show(api, server_id)["state"] == "running"
+        succeed(api, upload(api, server_id, tar_of({"page-0": b"1"})))
 
 
 def test_by_the_command_line(installation: Installation, api: httpx.Client, tmp_path: Path) -> None:
     """`overworld saves upload` waits for its end and says what the save is."""
     server_id = create(api, "diary", start=False)
-    until_state(api, server_id, "stopped")
     archive = tmp_path / "world.tar"
     archive.write_bytes(tar_of({"page-0": b"1"}))
     done = installation.overworld("saves", "upload", server_id, str(archive), "--label", "mine")

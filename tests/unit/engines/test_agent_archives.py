@@ -131,6 +131,7 @@ HOSTILE = {
     "an empty one": b"",
     "half a zip": zip_of("a", "b", "c")[:-30],
     "half a gzip": gzip.compress(tar_of("a"))[:-30],
+    "begun before its beginning": zip_of("a")[:-5] + b"\1" + zip_of("a")[-4:],
     "damaged": zip_of("a", content=os.urandom(1000)).replace(b"a", b"b", 1),
     "zstd": b"\x28\xb5\x2f\xfd" + bytes(100),
     "a name of ours": tar_of(".overworld-archive", "a"),

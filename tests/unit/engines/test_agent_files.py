@@ -243,7 +243,7 @@ def test_an_archive_comes_back_as_it_went(
     data = ask(folder, "download", path="", archive=form).data
     (again / ".overworld-archive").write_bytes(data)
     answered = ask(again, "unpack", most_bytes=10**6)
-    if any(name[1:2] == b":" for name in given) or not given:
+    if not given or any(name[1:2] == b":" or name in {agent.ARCHIVE, agent.UNPACKING} for name in given):
         return
     if form == "tar" and any(b"\\" in name for name in given):
         return

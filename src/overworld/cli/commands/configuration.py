@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from overworld.cli.api import Json, api_path
-from overworld.cli.errors import BadUsage
 from overworld.cli.lookup import SERVER, find_server
 from overworld.cli.safe_text import keep_colours
-from overworld.cli.session import Session, output_option, pass_session
+from overworld.cli.session import Session, confirm, output_option, pass_session
 from overworld.cli.times import show_time
 from overworld.cli.ui import Column, print_heading, print_json, print_line, print_note, print_pairs, print_table
 
@@ -53,7 +50,7 @@ def list_revisions(session: Session, server: str, limit: int) -> None:
 @pass_session
 def show(session: Session, server: str, revision: int | None) -> None:
     """Show all settings of a revision, or the text of the file that it is about."""
-    found = _find(session, _server_id(session, server), revision)
+    found = _find(session, server, revision)
     if session.as_json:
         print_json(found)
         return
@@ -72,14 +69,14 @@ def show(session: Session, server: str, revision: int | None) -> None:
 @pass_session
 def diff(session: Session, server: str, revision: int | None) -> None:
     """Show how a revision differs from the one before."""
-    found = _find(session, _server_id(session, server), revision)
+    found = _find(session, server, revision)
     if session.as_json:
         print_json(found)
         return
+    first = "It is the first." if found["previous"] is None else None
     if found["path"] is not None:
         print_note(_title(found))
-        too_long = "It is the first." if found["previous"] is None else "It is too long to be compared."
-        print_line(too_long) if found["diff"] is None else _print_text(found["diff"])
+        _print_text((first or "It is too long to be compared.") if found["diff"] is None else found["diff"])
         return
     print_heading(_title(found))
     print_table(
@@ -88,7 +85,7 @@ def diff(session: Session, server: str, revision: int | None) -> None:
             [each["name"], *(UNSHOWN if each["secret"] else each[side] for side in ("before", "after"))]
             for each in found["changes"]
         ],
-        empty="It is the first." if found["previous"] is None else "Nothing.",
+        empty=first or "Nothing.",
     )
 
 
@@ -106,10 +103,7 @@ def restore(session: Session, *, server: str, revision: int, unsaved: bool, yes:
     A disk never shrinks.
     """
     server_id = _server_id(session, server)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise BadUsage("Nobody is there to be asked", "Add --yes to do it without a question.")
-        click.confirm(f"Bring revision {revision} of the configuration of {server!r} back?", abort=True, err=True)
+    confirm(f"Bring revision {revision} of the configuration of {server!r} back?", yes)
     newest = _newest(session, server_id)
     path = _path(server_id, str(revision), "restore") + ("?unsaved=true" if unsaved else "")
     made = session.api.post(path).document
@@ -131,7 +125,8 @@ def _path(server_id: str, *what: str) -> str:
     return api_path("servers", server_id, "config", "revisions", *what)
 
 
-def _find(session: Session, server_id: str, revision: int | None) -> Json:
+def _find(session: Session, server: str, revision: int | None) -> Json:
+    server_id = _server_id(session, server)
     return session.api.get(_path(server_id, str(revision or _newest(session, server_id))))
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 
 import click
 
 from overworld.cli.api import Json, api_path
 from overworld.cli.commands.servers import print_connection
-from overworld.cli.errors import BadUsage, NotFound
+from overworld.cli.errors import NotFound
 from overworld.cli.lookup import SERVER, find_server
-from overworld.cli.session import Session, output_option, pass_session
+from overworld.cli.session import Session, confirm, output_option, pass_session
 from overworld.cli.times import DURATION, show_time
 from overworld.cli.ui import print_json, print_line
 from overworld.cli.waiting import follow_operation, require_success, wait_options
@@ -71,10 +70,7 @@ def delete(
     Until then `overworld undelete` brings it back. SERVER is a name or an id.
     """
     found = find_server(session.api, server)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise BadUsage("Nobody is there to be asked", "Add --yes to delete without a question.")
-        click.confirm(f"Delete {found['name']!r} ({found['game']}, {found['id']})?", abort=True, err=True)
+    confirm(f"Delete {found['name']!r} ({found['game']}, {found['id']})?", yes)
     params = {} if retention is None else {"retention_seconds": int(retention.total_seconds())}
     answer = session.api.delete(api_path("servers", found["id"]), params)
     _follow(session, found, answer.document, wait, timeout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
@@ -12,7 +11,7 @@ from overworld.cli.api import Json, api_path
 from overworld.cli.errors import BadUsage
 from overworld.cli.files import send
 from overworld.cli.lookup import SERVER, find_server
-from overworld.cli.session import Session, output_option, pass_session
+from overworld.cli.session import Session, confirm, output_option, pass_session
 from overworld.cli.times import show_age, show_time
 from overworld.cli.ui import Column, print_json, print_line, print_note, print_pairs, print_table
 from overworld.cli.waiting import follow_operation, require_success, wait_options
@@ -73,7 +72,7 @@ def restore(
         what = ", ".join(paths) if paths else "the whole world"
         question = f"Restore {what} of {show_time(wanted['created_at'])} UTC into {found['name']!r}?"
         path, body = api_path("servers", found["id"], "restore"), {"save_id": wanted["id"], "paths": list(paths)}
-    _confirm(question, yes)
+    confirm(question, yes)
     _follow(session, session.api.post(path, body).document, wait, timeout)
 
 
@@ -200,7 +199,7 @@ def edit_save(session: Session, save_id: str, label: str | None, pinned: bool | 
 @pass_session
 def remove_save(session: Session, save_id: str, yes: bool, wait: bool, timeout: timedelta | None) -> None:
     """Remove a save from the store, for good. SAVE is an id."""
-    _confirm(f"Remove the save {save_id} for good?", yes)
+    confirm(f"Remove the save {save_id} for good?", yes)
     _follow(session, session.api.delete(api_path("saves", save_id)).document, wait, timeout)
 
 
@@ -269,14 +268,6 @@ def _find_save(session: Session, server: Json, wanted: str) -> Json:
         if each["state"] == "kept":
             return each
     raise BadUsage("There is no save to restore", f"{server['name']} has none yet: `overworld save {server['id']}`.")
-
-
-def _confirm(question: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise BadUsage("Nobody is there to be asked", "Add --yes to do it without a question.")
-    click.confirm(question, abort=True, err=True)
 
 
 def _follow(session: Session, operation: Json, wait: bool, timeout: timedelta | None) -> None:

@@ -12,10 +12,10 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from overworld.domain.errors import Conflict, EngineRefused, EngineUnavailable
+from overworld.domain.errors import Conflict, EngineRefused
 from overworld.domain.servers import ServerId
 from overworld.engines import agent
-from overworld.engines.agent_link import LINE_BYTES, read_answer, render_body, render_request
+from overworld.engines.agent_link import LINE_BYTES, talk
 from overworld.engines.base import WorldAccess, WorldAnswer
 from overworld.engines.local.checks import engine_errors
 from overworld.engines.local.folders import Folders
@@ -27,8 +27,6 @@ T = TypeVar("T")
 _BOOT = "import sys; sys.path.append(sys.argv.pop(1).removesuffix('/agent.py')); import agent; agent.main()"
 _ENVIRONMENT = {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
 GRACE_SECONDS = 2.0
-_LATE_SECONDS = 5.0
-"""The agent ends itself when its time is over; one that hangs in the kernel is left behind after this long."""
 
 
 class LocalWorlds(WorldAccess):
@@ -47,26 +45,12 @@ class LocalWorlds(WorldAccess):
         with engine_errors(f"going to the world of server {server_id}"):
             world, user = await asyncio.to_thread(self._find, server_id, generation)
             process = await _spawn(world, str(request["verb"]), user)
-        clock = asyncio.get_running_loop()
-        late_at = clock.time() + float(request.get("seconds", agent.SECONDS)) + _LATE_SECONDS
-        feeding = asyncio.create_task(_feed(process, request, body))
         try:
-            assert process.stdout is not None
-            async with aclosing(read_answer(process.stdout)) as answer:  # type: ignore[type-var]
-                while True:
-                    try:
-                        async with asyncio.timeout_at(late_at):
-                            part = await anext(answer)
-                    except StopAsyncIteration:
-                        return
-                    except TimeoutError as error:
-                        raise EngineUnavailable("The agent at the world does not answer.") from error
+            async with aclosing(talk(_Piped(process), request, body)) as answer:
+                async for part in answer:
                     yield part
         finally:
-            feeding.cancel()
             await _see_through(_end(process))
-            with suppress(BaseException):  # what it raised is in the answer: a body that failed is cut off
-                await feeding
 
     async def make_world(self, server_id: ServerId, generation: int, *, like: int) -> None:
         def make() -> None:
@@ -110,20 +94,22 @@ async def _spawn(world: Path, verb: str, user: User | None) -> Process:
     )
 
 
-async def _feed(process: Process, request: Mapping[str, Any], body: AsyncIterator[bytes] | None) -> None:
-    assert process.stdin is not None
-    try:
-        process.stdin.write(render_request(request))
-        if body is not None:
-            async with aclosing(render_body(body)) as pieces:  # type: ignore[type-var]
-                async for piece in pieces:
-                    process.stdin.write(piece)
-                    await process.stdin.drain()
-        await process.stdin.drain()
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # it has ended, and says why
-    finally:
-        process.stdin.close()
+class _Piped:
+    """A process as a ``Program``."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._input = process.stdin
+        self.readline = process.stdout.readline
+        self.readexactly = process.stdout.readexactly
+
+    async def write(self, data: bytes) -> None:
+        self._input.write(data)
+        await self._input.drain()
+
+    async def end_input(self) -> None:
+        self._input.close()
 
 
 async def _see_through(work: Coroutine[Any, Any, None]) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
 from typing import Any
 
 from overworld.domain.errors import EngineRefused
-from overworld.domain.observed import RESTART_BACKOFF, Launch, Layout, Want
+from overworld.domain.observed import Launch, Layout, Want
+from overworld.engines.launches import PATH, render_launch
 from overworld.engines.local.cgroups import PROCESSES
 from overworld.engines.local.users import User
-
-PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
-HEALTHY_SECONDS = 600.0
 
 
 def render_keeper_launch(
@@ -28,34 +25,17 @@ def render_keeper_launch(
         # Private memory with room for stacks and reserves that are never touched: stops a runaway, not a thief.
         rlimits["RLIMIT_DATA"] = (2 * want.memory_mib + 256) * 1024 * 1024
     return {
-        "argv": [find_program(launch, user), *launch.arguments],
-        "environment": {"HOME": layout.world, "PATH": PATH, "LANG": "C.UTF-8", **launch.environment},
-        "world": layout.world,
+        **render_launch(want, launch, find_program(launch, user), layout.world),
         "uid": user.uid if user is not None else None,
         "gid": user.gid if user is not None else None,
         "cgroups": cgroups,
         "rlimits": rlimits,
-        "accepts_commands": launch.accepts_commands,
-        "log_file": launch.log_file,
-        "stop": {
-            "command": launch.stop.command,
-            "signal": launch.stop.signal,
-            "grace_seconds": launch.stop.grace.total_seconds(),
-            "saved": launch.stop.saved,
-        },
-        "ready": launch.ready.line,
-        "roster": None if launch.roster is None else {"joins": launch.roster.joins, "leaves": launch.roster.leaves},
-        "restart_delays": list(RESTART_BACKOFF),
-        "healthy_seconds": HEALTHY_SECONDS,
-        "spec_hash": want.spec_hash,
-        "restarts": want.restarts,
-        "world_generation": want.world_generation,
     }
 
 
 def find_program(launch: Launch, user: User | None) -> str:
     """The first of the launch's programs that is here, as an absolute path."""
-    path = _search_path(launch.environment)
+    path = launch.environment.get("PATH", PATH)
     for program in launch.programs:
         found = program if os.path.isabs(program) else shutil.which(program, path=path)
         if found is not None and os.path.isfile(found) and os.access(found, os.X_OK):
@@ -67,10 +47,6 @@ def find_program(launch: Launch, user: User | None) -> str:
         f"The game's program is not on this machine (looked for {', '.join(launch.programs)}). "
         f"{launch.install}".strip(),
     )
-
-
-def _search_path(environment: Mapping[str, str]) -> str:
-    return environment.get("PATH", PATH)
 
 
 def _check_required(launch: Launch) -> None:
