@@ -182,7 +182,7 @@ def open_snapshots(settings: Settings, engine: Engine, store: SaveStore) -> Snap
         from overworld.worker.steward_snapshots import StewardSnapshots
 
         assert isinstance(engine, KubeEngine)
-        return StewardSnapshots(engine.stewards)
+        return StewardSnapshots(engine.stewards, restic_options(settings))
     return open_local_snapshots(settings, store)
 
 

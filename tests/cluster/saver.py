@@ -17,6 +17,7 @@ from overworld.engines.kube.access import read_kubeconfig
 from overworld.engines.kube.engine import KubeEngine
 from overworld.engines.kube.options import KubeOptions
 from overworld.saves.base import Repository
+from overworld.saves.options import ResticOptions
 from overworld.worker.errands import render_repository
 from overworld.worker.snapshots import World
 from overworld.worker.steward_snapshots import StewardSnapshots
@@ -46,7 +47,7 @@ async def main() -> None:
     wanted = content["repository"]
     repository = Repository(wanted["url"], wanted["password"], wanted["environment"], Path(content["ca_file"]))
     world = World(**content["world"])
-    snapshots = StewardSnapshots(engine.stewards)
+    snapshots = StewardSnapshots(engine.stewards, ResticOptions())
     await engine.start(lambda _: None)
     if content["restored"] is None:
         await snapshots.save(

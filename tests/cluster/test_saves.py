@@ -27,6 +27,7 @@ from overworld.domain.observed import Phase, Removal
 from overworld.engines.base import gather_answer
 from overworld.engines.kube.names import claim_name, steward_name
 from overworld.saves.base import Repository, SaveResult
+from overworld.saves.options import ResticOptions
 from overworld.saves.program import find_restic
 from overworld.saves.restic import Restic
 from overworld.worker.snapshots import NothingToSave, Part, World
@@ -56,7 +57,7 @@ class Savings:
         self.world = World(self.place.server_id, 1, 1)
         self.repository = s3.location().repository(self.place.server_id, PASSWORD)
         self.store = Restic(find_restic(), folder / "cache")
-        self.snapshots = StewardSnapshots(self.place.worker.stewards)
+        self.snapshots = StewardSnapshots(self.place.worker.stewards, ResticOptions())
         self.kubeconfig = stage.accounts.write(WORKER, folder / "worker.yaml")
 
     async def start(self, *, running: bool) -> None:

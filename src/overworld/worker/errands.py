@@ -36,6 +36,7 @@ from overworld.worker.placing import find_in_save, left_out, nothing_to_save, pu
 from overworld.worker.snapshots import NothingToSave
 
 ROOM = Path("/tmp")  # noqa: S108 (the steward's own)
+CACHE_MIB = 1024
 REQUEST_BYTES = 8 * 2**20
 """A save names every database that it has copied."""
 BEAT_SECONDS = 5.0
@@ -65,6 +66,25 @@ def read_repository(content: Request) -> Repository:
         ca_file = ROOM / "authority.pem"
         ca_file.write_text(content["authority"], encoding="utf-8")
     return Repository(content["url"], content["password"], content["environment"], ca_file)
+
+
+def render_options(options: ResticOptions) -> dict[str, Any]:
+    """What of them holds wherever the store is spoken to from, for a request."""
+    return {
+        "patience_seconds": options.patience.total_seconds(),
+        "upload_kib_s": options.upload_kib_s,
+        "download_kib_s": options.download_kib_s,
+    }
+
+
+def read_options(content: Request) -> ResticOptions:
+    """What ``render_options`` has rendered, for a steward."""
+    return ResticOptions(
+        cache_mib=CACHE_MIB,
+        patience=timedelta(seconds=content["patience_seconds"]),
+        upload_kib_s=content["upload_kib_s"],
+        download_kib_s=content["download_kib_s"],
+    )
 
 
 async def save(request: Request, store: Restic, world: Path, tell: Tell) -> dict[str, Any]:
@@ -157,7 +177,7 @@ async def _run(request: Request, tell: Tell) -> dict[str, Any]:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     beating = asyncio.create_task(beat())
     try:
-        store = Restic(find_restic(), ROOM / "cache", ResticOptions(cache_mib=1024))
+        store = Restic(find_restic(), ROOM / "cache", read_options(request["options"]))
         return await ERRANDS[request["errand"]](request, store, Path.cwd(), tell)
     finally:
         beating.cancel()

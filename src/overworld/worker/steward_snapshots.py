@@ -32,8 +32,9 @@ from overworld.engines.kube.launches import LAYOUT
 from overworld.engines.kube.steward_pods import AGENT, BASE, PYTHON
 from overworld.engines.kube.stewards import Stewards
 from overworld.saves.base import Progress, Repository, SaveResult
+from overworld.saves.options import ResticOptions
 from overworld.worker.comparing import compare
-from overworld.worker.errands import render_repository
+from overworld.worker.errands import render_options, render_repository
 from overworld.worker.snapshots import Boot, Compared, NothingToSave, OnProgress, Part, Snapshots, World, ask_tree
 
 ERRANDS = ("/opt/overworld/bin/python", "-I", "-m", "overworld.worker.errands")
@@ -59,9 +60,10 @@ class StewardSnapshots(Snapshots):
 
     boots = False
 
-    def __init__(self, stewards: Stewards) -> None:
+    def __init__(self, stewards: Stewards, options: ResticOptions) -> None:
         super().__init__(KubeWorlds(stewards))
         self._stewards = stewards
+        self._options = options
 
     async def save(
         self,
@@ -85,7 +87,7 @@ class StewardSnapshots(Snapshots):
         steward = self._stewards.run(
             world.server_id, world.generation, LAYOUT.world, ERRANDS, grace_seconds=GRACE_SECONDS
         )
-        done = await _send(steward, request, repository, progress, deadline)
+        done = await self._send(steward, request, repository, progress, deadline)
         if done["result"] is None:
             raise NothingToSave
         return SaveResult(**{**done["result"], "vanished": tuple(done["result"]["vanished"])})
@@ -112,7 +114,7 @@ class StewardSnapshots(Snapshots):
             base_generation=base_generation,
             grace_seconds=GRACE_SECONDS,
         )
-        await _send(steward, _render_restore(snapshot_id, part), repository, progress, deadline)
+        await self._send(steward, _render_restore(snapshot_id, part), repository, progress, deadline)
         await self._stewards.finish_world(world.server_id, world.generation)
 
     async def exists(self, world: World) -> bool:
@@ -135,7 +137,7 @@ class StewardSnapshots(Snapshots):
     ) -> Compared:
         # In a pod of its own, with nothing but room on a node.
         scratch = self._stewards.run_in_scratch(world.server_id, LAYOUT.world, ERRANDS, grace_seconds=GRACE_SECONDS)
-        done = await _send(scratch, _render_restore(snapshot_id, None), repository, progress, deadline)
+        done = await self._send(scratch, _render_restore(snapshot_id, None), repository, progress, deadline)
         async with self._stewards.run_in_scratch(world.server_id, LAYOUT.world, (*PYTHON, AGENT, "tree")) as running:
             restored = await ask_tree(partial(talk, running), deadline)
         present = await self.present_tree(world, deadline)
@@ -144,31 +146,32 @@ class StewardSnapshots(Snapshots):
     async def sweep(self, read_busy: Callable[[], Awaitable[Collection[ServerId]]]) -> None:
         """There is nothing: stewards end when nobody wants them, and the controller removes what is left of them."""
 
+    async def _send(
+        self,
+        steward: AbstractAsyncContextManager[Exec],
+        request: Mapping[str, Any],
+        repository: Repository,
+        progress: OnProgress,
+        deadline: timedelta,
+    ) -> Mapping[str, Any]:
+        """What the errand brought back. Raises what its error stands for."""
+        seconds = deadline.total_seconds()
+        rendered = await asyncio.to_thread(render_repository, repository)
+        common = {"repository": rendered, "options": render_options(self._options), "seconds": seconds}
+        async with steward as running:
+            try:
+                async with asyncio.timeout(seconds + SPARE_SECONDS) as clock:
+                    await running.write(render_request({**request, **common}))
+                    return await _listen(running, progress)
+            except TimeoutError as error:
+                if clock.expired():
+                    raise SaveDeadline(f"It took longer than {seconds:g} s and was ended; try again.") from error
+                raise EngineUnavailable("Nothing is heard any more of what was begun at the world.") from error
+
 
 def _render_restore(snapshot_id: str, part: Part | None) -> dict[str, Any]:
     paths, base = ([], None) if part is None else (list(part.paths), BASE)
     return {"errand": "restore", "snapshot_id": snapshot_id, "paths": paths, "base": base}
-
-
-async def _send(
-    steward: AbstractAsyncContextManager[Exec],
-    request: Mapping[str, Any],
-    repository: Repository,
-    progress: OnProgress,
-    deadline: timedelta,
-) -> Mapping[str, Any]:
-    """What the errand brought back. Raises what its error stands for."""
-    seconds = deadline.total_seconds()
-    rendered = await asyncio.to_thread(render_repository, repository)
-    async with steward as running:
-        try:
-            async with asyncio.timeout(seconds + SPARE_SECONDS) as clock:
-                await running.write(render_request({**request, "repository": rendered, "seconds": seconds}))
-                return await _listen(running, progress)
-        except TimeoutError as error:
-            if clock.expired():
-                raise SaveDeadline(f"It took longer than {seconds:g} s and was ended; try again.") from error
-            raise EngineUnavailable("Nothing is heard any more of what was begun at the world.") from error
 
 
 async def _listen(running: Exec, progress: OnProgress) -> Mapping[str, Any]:
