@@ -242,7 +242,8 @@ def test_worlds_are_saved_restored_cloned_and_looked_into(whole: Whole) -> None:
     url = f"/servers/{created['id']}"
     wait_until(lambda: whole.server(created["id"])["state"] == "running", 90, "the server runs")
     note = f"{url}/files/content"
-    assert whole.api.put(note, params={"path": "note.txt"}, content=b"before", headers=BYTES).status_code in {200, 201}
+    written = whole.api.put(note, params={"path": "note.txt"}, content=b"before", headers=BYTES)
+    assert written.status_code in {200, 201}, written.text
     ended(whole, whole.api.post(f"{url}/saves", json={"label": "first"}))
     save = next(one for one in json_of(whole.api.get(f"{url}/saves"))["items"] if one["label"] == "first")
     assert (save["state"], save["quiet"], save["error"]) == ("kept", "quieted", "")

@@ -212,3 +212,18 @@ async def test_minecraft_names_are_bounded() -> None:
     body = b"\0" + number(len(text)) + text
     answer = await asked("minecraft", lambda _: [number(len(body)) + body])
     assert (answer.players, answer.max_players, len(answer.names), set(answer.names)) == (300, 500, 256, {"x" * 64})
+
+
+async def test_a_datagram_that_is_lost_is_sent_again() -> None:
+    """The first never arrives: the game answers the second, and counts as one that answers."""
+    asked_for = []
+
+    def deaf_once(data: bytes) -> list[bytes]:
+        asked_for.append(data)
+        return [b"\xff\xff\xff\xffinfoResponse\n\\clients\\0\\sv_maxclients\\8"] if len(asked_for) > 1 else []
+
+    game = the("openarena")
+    async with impostor(Protocol.UDP, deaf_once) as port:
+        answer = await ask(game, endpoints_of(game, port), 10)
+    assert (answer.players, answer.max_players) == (0, 8)
+    assert len(set(asked_for)) == 1

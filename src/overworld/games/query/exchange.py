@@ -10,6 +10,7 @@ from overworld.games.query.failure import QueryFailed
 
 MAX_WAITING_DATAGRAMS = 32
 MAX_DATAGRAM_BYTES = 16_384
+AGAIN_SECONDS = 1.0
 
 
 class _Arrivals(asyncio.DatagramProtocol):
@@ -35,17 +36,27 @@ class Datagrams:
     def __init__(self, transport: asyncio.DatagramTransport, arrivals: _Arrivals) -> None:
         self._transport = transport
         self._arrivals = arrivals
+        self._sent = b""
 
     def send(self, data: bytes) -> None:
         """Send one datagram."""
+        self._sent = data
         self._transport.sendto(data)
 
     async def receive(self) -> bytes:
-        """The next datagram, waited for as long as the caller's time allows. Raises OSError for a closed port."""
-        arrived = await self._arrivals.queue.get()
-        if isinstance(arrived, OSError):
-            raise arrived
-        return arrived
+        """The next datagram, waited for as long as the caller's time allows. What was sent last is sent again after
+        each second of silence, for datagrams get lost, and that says nothing of a game. Raises OSError for a closed
+        port."""
+        while True:
+            try:
+                async with asyncio.timeout(AGAIN_SECONDS):
+                    arrived = await self._arrivals.queue.get()
+            except TimeoutError:
+                self.send(self._sent)
+                continue
+            if isinstance(arrived, OSError):
+                raise arrived
+            return arrived
 
 
 @asynccontextmanager
