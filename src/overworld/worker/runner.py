@@ -30,6 +30,8 @@ RETRIES = (5.0, 20.0, 60.0, 300.0, 900.0, 3600.0)
 """Seconds before the attempts after the first; then it has failed."""
 PASSING = (SaveStoreUnavailable, RepositoryLocked, SaveCancelled, EngineUnavailable, Unavailable)
 """What another attempt may not meet again; SaveCancelled is a program that somebody killed."""
+FAILURES = "failures"
+"""Among the arguments of an operation: what the next attempt has to know."""
 LOOK_AGAIN_SECONDS = 1.0
 TIDY_SECONDS = 60.0
 
@@ -58,6 +60,13 @@ class Handler:
 
 async def nothing_to_tidy(job: Job, why: str) -> None:
     """For jobs that leave nothing behind."""
+
+
+def _failures(job: Job) -> int:
+    """How many attempts failed: fewer than were begun, for a worker that died is not the job's fault."""
+    failures = job.operation.arguments.get(FAILURES, 0)
+    assert isinstance(failures, int)
+    return failures
 
 
 class Runner:
@@ -137,23 +146,24 @@ class Runner:
             await self._give_up(job, handler, Verdict(Outcome.FAILED, "Internal", says))
 
     async def _retry(self, job: Job, handler: Handler, error: OverworldError) -> None:
-        attempts = job.operation.attempts
-        if attempts > len(RETRIES):
-            says = f"{error.detail} Given up after {attempts} attempts."
+        failures = _failures(job) + 1
+        if failures > len(RETRIES):
+            says = f"{error.detail} Given up after {failures} attempts."
             await self._give_up(job, handler, Verdict(Outcome.FAILED, type(error).__name__, says))
             return
-        pause = RETRIES[attempts - 1]
+        pause = RETRIES[failures - 1]
         log.warning(
-            "a job is tried again", kind=job.operation.kind, attempt=attempts, error=error.detail, in_seconds=pause
+            "a job is tried again", kind=job.operation.kind, failures=failures, error=error.detail, in_seconds=pause
         )
-        says = f"{error.detail} Attempt {attempts + 1} follows in {pause:.0f} s."
+        says = f"{error.detail} Attempt {failures + 1} follows in {pause:.0f} s."
         job.say(job.progress.done, job.progress.of, says)
 
         def put_off(tx: Transaction) -> None:
             now = datetime.now(UTC)
             jobs.write_progress(tx, job.operation.id, job.progress)
+            jobs.write_arguments(tx, job.operation.id, {FAILURES: failures})
             jobs.enqueue(tx, job.operation.id, at=now + timedelta(seconds=pause))
-            if attempts == 1 and isinstance(error, SaveStoreUnavailable):  # somebody may have to mend it
+            if failures == 1 and isinstance(error, SaveStoreUnavailable):  # somebody may have to mend it
                 event = NewEvent(job.server_id, "StoreUnavailable", says, Level.WARNING)
                 events.insert_events(tx, [event], now)
 
@@ -166,7 +176,7 @@ class Runner:
         except (OverworldError, TimeoutError) as error:
             # What could not be tidied is tried again with the whole job, so that nothing stays half done for ever.
             log.warning("a job could not be tidied up after", error=str(error))
-            if job.operation.attempts <= len(RETRIES):
+            if _failures(job) < len(RETRIES):
                 await self._retry(job, handler, Unavailable(verdict.message))
                 return
         await self._end(job, verdict, handler)

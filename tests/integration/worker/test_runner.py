@@ -1,0 +1,94 @@
+"""Jobs that fail, and jobs whose worker dies: they are not the same."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+
+from overworld.domain.accounts import Quota, Role
+from overworld.domain.errors import SaveStoreUnavailable
+from overworld.domain.operations import Operation, OperationKind, Outcome
+from overworld.domain.servers import Desired
+from overworld.store import operations
+from overworld.store.accounts import create_account
+from overworld.store.database import Database
+from overworld.store.servers import insert_server
+from overworld.worker.job import Job
+from overworld.worker.runner import RETRIES, Done, Handler, Runner, nothing_to_tidy
+
+ID = "save-1"
+
+
+@pytest.fixture
+def asked(database: Database) -> Operation:
+    """A save that somebody asked for."""
+    now = datetime.now(UTC)
+    with database.transaction() as tx:
+        account = create_account(tx, name="ann", role=Role.USER, quota=Quota(10, 10_000), now=now)
+        server = insert_server(
+            tx,
+            account_id=account.id,
+            name="one",
+            game="luanti",
+            desired=Desired.RUNNING,
+            variables={},
+            memory_mib=512,
+            now=now,
+        )
+        operation = Operation(ID, server.id, account.id, OperationKind.SAVE, 1, now)
+        operations.insert_operation(tx, operation)
+    return operation
+
+
+class Work:
+    """A job that a test can hold up, and that fails."""
+
+    def __init__(self) -> None:
+        self.began = asyncio.Event()
+        self.may_fail = asyncio.Event()
+
+    async def run(self, _job: Job) -> Done:
+        """The job."""
+        self.began.set()
+        await self.may_fail.wait()
+        raise SaveStoreUnavailable("The save store does not answer.")
+
+
+def runner(database: Database, work: Work, number: int) -> Runner:
+    """A worker of its own."""
+    handlers = {OperationKind.SAVE: Handler(work.run, nothing_to_tidy, "SaveFailed")}
+    return Runner(database, handlers, f"worker-{number}", at_most=8, here=2)
+
+
+async def test_a_worker_that_dies_is_no_failure_of_its_job(database: Database, asked: Operation) -> None:
+    """However many died over it: the first failure is put off for as long as a first one is, not for an hour."""
+    for number in range(len(RETRIES) + 1):
+        work = Work()
+        dying = asyncio.create_task(runner(database, work, number).work(ID))
+        await asyncio.wait_for(work.began.wait(), 20)
+        dying.cancel()
+        with suppress(asyncio.CancelledError):
+            await dying
+    work = Work()
+    work.may_fail.set()
+    for failures in range(1, len(RETRIES) + 1):
+        await runner(database, work, 100).work(ID)
+        seen = look(database)
+        assert seen.outcome is Outcome.RUNNING
+        assert seen.progress is not None
+        assert f"Attempt {failures + 1} follows in {RETRIES[failures - 1]:.0f} s" in seen.progress.message
+    await runner(database, work, 100).work(ID)
+    seen = look(database)
+    assert (seen.outcome, seen.reason) == (Outcome.FAILED, "SaveStoreUnavailable")
+    assert f"Given up after {len(RETRIES) + 1} attempts" in seen.message
+
+
+def look(database: Database) -> Operation:
+    """How the save is now."""
+    with database.transaction() as tx:
+        found = operations.find_operation(tx, ID, None)
+    assert found is not None
+    return found
