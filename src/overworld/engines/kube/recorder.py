@@ -43,9 +43,7 @@ class ExitRecorder:
     def look(self, server_id: ServerId) -> None:
         """Something of that server changed: write down what is to be written. Never blocks, never raises."""
         if server_id not in self._tasks and self._left(server_id):
-            task = asyncio.get_running_loop().create_task(self._record_all(server_id))
-            self._tasks[server_id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(server_id, None))
+            self._tasks[server_id] = asyncio.get_running_loop().create_task(self._work(server_id))
 
     async def close(self) -> None:
         """Stop; what was not written is found again. Safe to call twice."""
@@ -59,6 +57,12 @@ class ExitRecorder:
         pods = [pod for pod in self._state.pods.of(server_id).values() if pod.is_over and not pod.is_steward]
         waiting = [pod for pod in pods if EXIT_SEEN in pod.metadata.finalizers]
         return sorted(waiting, key=lambda pod: (str(pod.metadata.creation_timestamp), pod.metadata.name))
+
+    async def _work(self, server_id: ServerId) -> None:
+        try:
+            await self._record_all(server_id)
+        finally:  # in the step that saw nothing left: a callback would come a step later, and miss what changed between
+            del self._tasks[server_id]
 
     async def _record_all(self, server_id: ServerId) -> None:
         failures = 0
