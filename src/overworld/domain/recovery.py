@@ -71,8 +71,8 @@ def derive_health(recovery: Recovery | None, every: timedelta, now: datetime) ->
     if recovery is None or recovery.key_made_at is None:
         return Health(
             Preparedness.OFF,
-            "There is no recovery key: if this machine is lost, no server comes back. On it, run"
-            " `overworld recovery create-key`.",
+            "There is no recovery key: if this machine is lost, no server comes back."
+            " Run `overworld recovery create-key` on it.",
         )
     if recovery.fence:
         return Health(Preparedness.FENCED, recovery.fence)
