@@ -64,9 +64,8 @@ def swap(
     start: bool = False,
 ) -> Server:
     """The server on ``generation`` of its world, the one before kept for undo until ``keep_until``, as the last of
-    MOST_KEPT: the time of those before it has passed. One that runs is
-    stopped first and started on it; a held one is started, unless somebody has wished for something else meanwhile;
-    a stopped one stays stopped, unless ``start``.
+    MOST_KEPT: the time of those before it has passed. One that runs is stopped first and started on it; a held one is
+    started, unless somebody has wished for something else meanwhile; a stopped one stays stopped, unless ``start``.
 
     Safe to repeat. Raises NotFound, and Conflict for a deleted server.
     """
