@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from waiting import wait_until
 CATALOGUE = Catalogue.load()
 SMALL: dict[str, dict[str, Value]] = {"openttd": {"map_size": "6"}}
 """Variables that make a start quick."""
+SLOW_DISK = Path(__file__).parent / "slow_disk.js"
 
 
 def the(slug: str) -> Game:
@@ -46,6 +49,23 @@ def folder() -> Iterator[Path]:
 def start(game: Game, folder: Path, port: int, **variables: Value) -> RunningGame:
     """The game on that world."""
     return RunningGame(game, folder, port, {**SMALL.get(game.slug, {}), **variables})
+
+
+def with_environment(game: Game, **more: str) -> Game:
+    """The same game, with more variables of its environment."""
+    return replace(game, start=replace(game.start, environment={**game.start.environment, **more}))
+
+
+def copied(file: Path, folder: Path) -> Path:
+    """That file where a game's own user may read it."""
+    copy = Path(shutil.copy(file, folder))
+    copy.chmod(0o644)
+    return copy
+
+
+def has_written_columns(folder: Path) -> bool:
+    """Whether anything but the head of a region is in Minecraft's files."""
+    return any(file.stat().st_size > 2 * 4096 for file in folder.glob("world/**/r.*.mca"))
 
 
 def answer_of(game: Game, port: int) -> Answer | None:
@@ -231,6 +251,31 @@ def test_minecraft_keeps_what_players_dig(version: str, folder: Path) -> None:
             bob.join()
             assert bob.look(place) == ("air", place)
             bob.leave()
+        running.stop()
+
+
+@pytest.mark.skipif(not bot.INSTALLED, reason="npm ci in tests/players")
+def test_minecraft_keeps_what_is_dug_while_it_saves(folder: Path) -> None:
+    """On a slow disk, by a player who leaves at once: nobody is near any more when the save before it ends."""
+    game = with_environment(the("minecraft"), NODE_OPTIONS=f"--require={copied(SLOW_DISK, folder)}")
+    port = free_port(game.ports[0].protocol)
+    with start(game, folder, port) as running:
+        running.wait_until_ready()
+        with Bot("Alice", port=port) as alice:
+            alice.join()
+            wait_until(lambda: has_written_columns(folder), 10, "the midst of a save")
+            _, place = alice.dig()
+            alice.leave()
+        wait_until(lambda: running.roster() == [], 10, "Alice gone from the roster")
+        with Bot("Bob", port=port) as bob:
+            bob.join()
+            assert bob.look(place) == ("air", place)
+            bob.leave()
+        running.stop()
+    with start(game, folder, port) as running, Bot("Carol", port=port) as carol:
+        running.wait_until_ready()
+        carol.join()
+        assert carol.look(place) == ("air", place)
         running.stop()
 
 
