@@ -51,7 +51,7 @@ const requests = {
     return {}
   },
   async rest () {
-    return { changes: await digger.end() }
+    return await digger.end()
   },
   async leave () {
     const ended = waitFor(bot, 'end', 10000)

@@ -77,6 +77,10 @@ class Bot:
         """Stop that; every change that was made: where, and what is there since."""
         return [_change(each) for each in self._ask({"do": "rest"})["changes"]]
 
+    def rest_and_tell(self) -> float:
+        """The same; the milliseconds for which the longest change was waited for, until somebody else had seen it."""
+        return float(self._ask({"do": "rest"})["longestMs"])
+
     def leave(self) -> None:
         """Leave as a person does, by the menu."""
         self._ask({"do": "leave"})

@@ -15,7 +15,6 @@ const PAUSE_MS = 15
 class Digger {
   constructor (bot, { host, port, version }) {
     this.bot = bot
-    this.changes = []
     this.waiting = new Map()
     // The server tells of a dig only those who did not do it. This one sees nothing else of the world.
     this.eye = protocol.createClient({ username: `${bot.username}_eye`, host, port, version, auth: 'offline' })
@@ -29,9 +28,14 @@ class Digger {
   }
 
   until (what) {
+    const asked = performance.now()
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`no ${what} within 20 s`)), 20000)
-      this.waiting.set(what, () => { clearTimeout(timer); resolve() })
+      this.waiting.set(what, () => {
+        clearTimeout(timer)
+        this.longestMs = Math.max(this.longestMs, performance.now() - asked)
+        resolve()
+      })
     })
   }
 
@@ -52,6 +56,8 @@ class Digger {
     this.bot._client.write('set_creative_slot', { slot: SLOT, item: stone })
     this.bot.setQuickBarSlot(0)
     this.isOver = false
+    this.changes = []
+    this.longestMs = 0
     this.work = this.keepDigging(places)
     this.work.catch(() => {}) // told by end()
   }
@@ -80,7 +86,7 @@ class Digger {
     this.isOver = true
     await this.work
     this.eye.end()
-    return this.changes
+    return { changes: this.changes, longestMs: this.longestMs }
   }
 }
 
