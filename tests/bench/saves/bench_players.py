@@ -3,10 +3,12 @@ save: a Minecraft in which somebody digs without a pause, a whole Overworld, and
 
 from __future__ import annotations
 
+import itertools
 import random
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -34,27 +36,25 @@ def main() -> None:
                 sync(land)
                 with Bot("Ada", port=show(api, server_id)["endpoints"][0]["port"]) as digger:
                     digger.join()
-                    _, (x, y, z) = digger.look()
-                    places = [(x + step, y, z + other) for step in range(1, 60, 9) for other in range(1, 60, 9)]
-                    measure(api, server_id, digger, places, land, chance, size)
+                    measure(api, server_id, digger, land, chance, size)
 
 
-def measure(
-    api: httpx.Client,
-    server_id: str,
-    digger: Bot,
-    places: list[Place],
-    land: Path,
-    chance: random.Random,
-    size: str,
-) -> None:
+def fields(digger: Bot) -> Iterator[list[Place]]:
+    """Places over many columns, always others: each has to be as it was made."""
+    _, (x, y, z) = digger.look()
+    for shift in itertools.count(1):
+        yield [(x + step + shift, y, z + other) for step in range(0, 60, 9) for other in range(0, 60, 9)]
+
+
+def measure(api: httpx.Client, server_id: str, digger: Bot, land: Path, chance: random.Random, size: str) -> None:
     """One world: without a save, then during saves."""
-    digger.work(places)
+    others = fields(digger)
+    digger.work(next(others))
     time.sleep(WITHOUT_A_SAVE_SECONDS)
     report(f"saves: {size}, no save: a player waits at most", digger.rest_and_tell(), "ms")
     longest, off = [], []
     for _ in range(ROUNDS + 1):
-        digger.work(places)
+        digger.work(next(others))
         succeed(api, api.post(f"/servers/{server_id}/saves", json={}), SECONDS)
         longest.append(digger.rest_and_tell())
         off.append(saves(api, server_id)[0]["off_seconds"])

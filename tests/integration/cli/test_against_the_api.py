@@ -45,6 +45,9 @@ def test_the_life_of_a_server(run: Run) -> None:
     kinds = [each["kind"] for each in json_of(run, "operations", "meadow")["items"]]
     assert kinds == ["undelete", "save", "delete", "restart", "start", "stop", "create"]
     assert "create" in succeed(run, "operations")
+    for retention in ("1h", "0"):
+        said = succeed(run, "delete", server["id"], "--yes", "--retention", retention, "--timeout", "60")
+    assert said == "meadow is deleted for good.\n"
 
 
 def test_revisions_of_a_configuration(run: Run) -> None:

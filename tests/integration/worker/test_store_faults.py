@@ -123,6 +123,7 @@ def test_a_world_lives_in_a_bucket(site: Site) -> None:
     that is being restored stays meanwhile, though the one taken before it makes one too many."""
     for _ in range(3):
         succeed(site.api, site.api.get(f"/operations/{site.ask_save()['id']}"))
+        assert saves(site.api, site.server_id)[0]["seconds"] > 2, "what was sent while the game went on counts too"
     (kept,) = site.kept()
     assert LARGE < sum(path.stat().st_size for path in site.packs) < 2 * LARGE
     succeed(site.api, site.api.post(f"/servers/{site.server_id}/check-saves"))

@@ -100,13 +100,13 @@ def test_an_interruption_is_130_and_the_work_goes_on(stage: Stage, environment: 
 
 def test_delete_asks_and_says_until_when(stage: Stage, run: Run) -> None:
     """Without --yes nobody but a person at a terminal can delete; the end of retention is in the answer."""
-    lay_wish(stage, "delete", Reply(operation("delete", "succeeded")), purge_at="2026-01-09T03:00:00Z", state="deleted")
+    lay_wish(stage, "delete", Reply(operation("delete", "succeeded")), purge_at="2126-01-09T03:00:00Z", state="deleted")
     assert run("delete", "meadow").exit_code == 2
     assert stage.seen("DELETE", PATH) == []
     result = run("delete", "meadow", "--yes", "--retention", "7d")
     assert result.exit_code == 0, result.output
     assert stage.seen("DELETE", PATH)[0].query == {"retention_seconds": ["604800"]}
-    assert "Until 2026-01-09 03:00:00 UTC" in result.stdout
+    assert "Until 2126-01-09 03:00:00 UTC" in result.stdout
 
 
 def test_wait_for_the_newest_operation(stage: Stage, run: Run) -> None:

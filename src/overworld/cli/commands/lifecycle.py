@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import click
 
@@ -11,7 +11,7 @@ from overworld.cli.commands.servers import print_connection
 from overworld.cli.errors import NotFound
 from overworld.cli.lookup import SERVER, find_server
 from overworld.cli.session import Session, confirm, output_option, pass_session
-from overworld.cli.times import DURATION, show_time
+from overworld.cli.times import DURATION, read_time, show_time
 from overworld.cli.ui import print_json, print_line
 from overworld.cli.waiting import follow_operation, require_success, wait_options
 
@@ -118,8 +118,12 @@ def _say(session: Session, server: Json, operation: Json) -> None:
 
 def _say_deleted(session: Session, server: Json) -> None:
     try:
-        until = show_time(session.api.get(api_path("servers", server["id"]))["purge_at"])
-    except NotFound:  # no retention: it is gone already
+        purge_at = session.api.get(api_path("servers", server["id"]))["purge_at"]
+    except NotFound:
+        purge_at = None
+    until = read_time(purge_at)
+    if until is None or until <= datetime.now(UTC):  # no retention: it is gone already, or about to be
         print_line(f"{server['name']} is deleted for good.")
         return
-    print_line(f"{server['name']} is deleted. Until {until} UTC `overworld undelete {server['id']}` brings it back.")
+    way_back = f"Until {show_time(purge_at)} UTC `overworld undelete {server['id']}` brings it back."
+    print_line(f"{server['name']} is deleted. {way_back}")

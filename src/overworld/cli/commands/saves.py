@@ -8,7 +8,7 @@ from typing import BinaryIO
 import click
 
 from overworld.cli.api import Json, api_path
-from overworld.cli.errors import BadUsage
+from overworld.cli.errors import BadUsage, NotFound
 from overworld.cli.files import send
 from overworld.cli.lookup import SERVER, find_server
 from overworld.cli.session import Session, confirm, output_option, pass_session
@@ -210,9 +210,17 @@ def remove_save(session: Session, save_id: str, yes: bool, wait: bool, timeout: 
 @output_option
 @pass_session
 def prove_save(session: Session, server: str, save_id: str | None, wait: bool, timeout: timedelta | None) -> None:
-    """Restore a save to scratch and compare it. SERVER is a name or an id; SAVE is an id, left out: the newest."""
-    found = find_server(session.api, server)
-    asked = session.api.post(api_path("servers", found["id"], "prove"), {"save_id": save_id})
+    """Restore a save to scratch and compare it.
+
+    SERVER is a name or an id; SAVE is an id, left out: the newest. A SAVE alone does too.
+    """
+    try:
+        server_id = find_server(session.api, server)["id"]
+    except NotFound as error:
+        if save_id is not None:
+            raise
+        server_id, save_id = _find_server_of(session, server, error), server
+    asked = session.api.post(api_path("servers", server_id, "prove"), {"save_id": save_id})
     _follow(session, asked.document, wait, timeout)
 
 
@@ -268,6 +276,13 @@ def _find_save(session: Session, server: Json, wanted: str) -> Json:
         if each["state"] == "kept":
             return each
     raise BadUsage("There is no save to restore", f"{server['name']} has none yet: `overworld save {server['id']}`.")
+
+
+def _find_server_of(session: Session, save_id: str, no_server: NotFound) -> str:
+    try:
+        return str(session.api.get(api_path("saves", save_id))["server_id"])
+    except NotFound:
+        raise no_server from None
 
 
 def _follow(session: Session, operation: Json, wait: bool, timeout: timedelta | None) -> None:
