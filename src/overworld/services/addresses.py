@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from overworld.cloud.capacity import AddressQuota, Capacity, check_capacity
@@ -35,8 +35,8 @@ def promise_address(tx: Transaction, offer: Offer, server: Server, game: Game, n
 
 @dataclass(frozen=True, slots=True)
 class AddressReport:
-    """All leases by server id, what the cloud said last of its quotas, and what the last sweep found odd (each with
-    ``oddity``, ``server_id`` and ``says``)."""
+    """All leases by server id, what the cloud said last of its quotas with what was leased since, and what the last
+    sweep found odd (each with ``oddity``, ``server_id`` and ``says``)."""
 
     leases: tuple[AddressLease, ...]
     quotas: tuple[AddressQuota, ...]
@@ -48,10 +48,12 @@ def report_addresses(tx: Transaction, actor: Actor) -> AddressReport:
     if not may(actor, Action.SEE_ADDRESSES):
         raise NotFound("There is no such thing.")
     sweep = read_report(tx, ReportName.SWEEP)
-    quotas, _ = _read_capacity(tx)
+    leases = tuple(list_leases(tx))
+    quotas, made = _read_capacity(tx)
+    to_come = max(0, len(leases) - made)
     return AddressReport(
-        leases=tuple(list_leases(tx)),
-        quotas=quotas,
+        leases=leases,
+        quotas=tuple(replace(quota, used=quota.used + to_come) for quota in quotas),
         findings=() if sweep is None else tuple(sweep.content["findings"]),
     )
 

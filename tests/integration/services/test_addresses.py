@@ -67,6 +67,13 @@ def hear(database: Database, *, used: int, limit: int, made: int) -> int:
     return lease.epoch
 
 
+def used(database: Database, actor: Actor) -> int:
+    """How many of the region's addresses are said to be taken."""
+    with database.transaction() as tx:
+        (quota,) = report_addresses(tx, actor).quotas
+    return quota.used
+
+
 def test_a_server_is_accepted_with_its_address(database: Database, anna: Actor) -> None:
     """Its label says its name; on one machine there is no such thing."""
     server_id = make(database, anna, "My World")
@@ -95,12 +102,13 @@ def test_the_last_port_is_given_once(database: Database, anna: Actor) -> None:
 
 
 def test_the_quota_counts_what_is_promised(database: Database, anna: Actor) -> None:
-    """What the cloud counts already counts once; what was leased since then is added."""
+    """What the cloud counts already counts once; what was leased since then is added, also where it is shown."""
     roomy = Offer(network=Network.STABLE, leases_addresses=True, balancer_ports=300)
     first = make(database, anna, "first", roomy)
     epoch = hear(database, used=9, limit=10, made=0)
     with pytest.raises(CapacityExhausted, match="Raise the quota"):
         make(database, anna, "second", roomy)
+    assert used(database, anna) == 10
     with database.transaction() as tx:
         made = leases(database)[first]
         write_address(
@@ -111,7 +119,9 @@ def test_the_quota_counts_what_is_promised(database: Database, anna: Actor) -> N
             ),
         )
     hear(database, used=9, limit=10, made=1)
+    assert used(database, anna) == 9
     make(database, anna, "second", roomy)
+    assert used(database, anna) == 10
 
 
 def test_only_who_runs_the_installation_sees_all_addresses(database: Database, anna: Actor) -> None:
