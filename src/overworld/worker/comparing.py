@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from overworld.engines import agent
 from overworld.worker.placing import refusals
-from overworld.worker.snapshots import Compared, Tree
+from overworld.worker.snapshots import Compared, Entry, Tree, read_entry
 
 MOST_DIFFERENCES = 20
 _OF_ANYTHING = ("type", "mode", "target")
@@ -18,10 +18,10 @@ _OF_A_FILE = (*_OF_ANYTHING, "size", "sha256", "mtime_ns", "links")
 
 class _Items:
     def __init__(self) -> None:
-        self.found: dict[str, dict[str, Any]] = {}
+        self.found: dict[str, Entry] = {}
 
     def say(self, _kind: str, item: dict[str, Any]) -> None:
-        self.found[item["path"]] = item
+        self.found[item["path"]] = read_entry(item)
 
 
 def read_tree(folder: Path) -> Tree:
@@ -41,19 +41,17 @@ def compare(
     differences: list[str] = []
     equal = files = 0
     for path, mine in restored.items():
-        is_file = mine["type"] == "file"
+        is_file = mine.type == "file"
         files += is_file
         theirs = present.get(path)
         if path in besides or theirs is None:
             if theirs is None and is_still:
                 differences.append(f"{path} is in the save and not in the world")
             continue
-        if not is_still and (theirs["type"] != mine["type"] or _changed(theirs, mine, saved_at)):
+        if not is_still and (theirs.type != mine.type or _changed(theirs, mine, saved_at)):
             continue
-        fields = (
-            ("type", "mode", "target", "size", "sha256", "mtime_ns", "links") if is_file else ("type", "mode", "target")
-        )
-        different = [field for field in fields if mine.get(field) != theirs.get(field)]
+        fields = _OF_A_FILE if is_file else _OF_ANYTHING
+        different = [field for field in fields if getattr(mine, field) != getattr(theirs, field)]
         if different:
             differences.append(f"{path}: another {' and '.join(different)}")
         else:
@@ -61,7 +59,7 @@ def compare(
     return Compared(files=files, equal=equal, differences=tuple(differences[:MOST_DIFFERENCES]))
 
 
-def _changed(theirs: Mapping[str, Any], mine: Mapping[str, Any], saved_at: float) -> bool:
-    if theirs["type"] != "file":
+def _changed(theirs: Entry, mine: Entry, saved_at: float) -> bool:
+    if theirs.type != "file":
         return True  # nothing tells when a folder or a link was changed
-    return bool(theirs["mtime_ns"] >= saved_at * 1e9 or theirs["mtime_ns"] != mine["mtime_ns"])
+    return theirs.mtime_ns >= saved_at * 1e9 or theirs.mtime_ns != mine.mtime_ns

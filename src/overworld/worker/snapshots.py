@@ -6,13 +6,16 @@ half done that the same call would not put right.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar
+
+import msgspec
 
 from overworld.domain.errors import NotFound
 from overworld.domain.games import Game
@@ -26,8 +29,22 @@ where they belong."""
 
 STAGE_SECONDS = 300.0
 
-Tree = Mapping[str, Mapping[str, Any]]
-"""Entries as the agent's ``tree`` tells them, by path."""
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """What the agent's ``tree`` tells of one entry, in a third of the memory: a worker holds two trees of up to half a
+    million of them while it compares."""
+
+    type: str
+    mode: int
+    target: str | None
+    size: int
+    sha256: bytes | None
+    mtime_ns: int
+    links: str | None
+
+
+Tree = Mapping[str, Entry]
+"""Entries by path."""
 
 OnProgress = Callable[[Progress], None]
 
@@ -173,5 +190,23 @@ class Snapshots(ABC):
 
 async def ask_tree(ask: Callable[[Mapping[str, Any]], WorldAnswer], deadline: timedelta) -> Tree:
     """Everything where the agent is that answers ``ask``, with the hashes of its files."""
-    items, _ = await gather_answer(ask({"verb": "tree", "hash": True, "seconds": deadline.total_seconds()}))
-    return {item["path"]: item for item in items}
+    found: dict[str, Entry] = {}
+    async with aclosing(ask({"verb": "tree", "hash": True, "seconds": deadline.total_seconds()})) as answer:
+        async for part in answer:
+            if isinstance(part, dict):
+                found[part["path"]] = read_entry(part)
+    return found
+
+
+def read_entry(item: Mapping[str, Any]) -> Entry:
+    """One item of such an answer."""
+    digest = item.get("sha256")
+    return Entry(
+        type=sys.intern(item["type"]),
+        mode=item["mode"],
+        target=item["target"],
+        size=item["size"],
+        sha256=None if digest is None else bytes.fromhex(digest),
+        mtime_ns=item["mtime_ns"],
+        links=item["links"],
+    )
