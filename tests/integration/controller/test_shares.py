@@ -193,18 +193,18 @@ async def test_a_refused_folder_disturbs_no_game(site: Site, azure: AzureStage) 
     """Its owner is told why nothing is restored; stops and starts go on meanwhile; once it is mended the worker is."""
     async with site.controller():
         server_id = await playing(site)
-        azure.standin.accounts.clear()
+        azure.standin.faults += [Fault("PUT", "-world-2", status=403, code="AuthorizationPermissionMismatch")] * 20
         begin(site, server_id)
 
         def is_told() -> bool:
             record = site.record(server_id)
-            placed = record and find_condition(record.status.conditions, ConditionType.PLACED)
+            placed = find_condition(record.status.conditions if record else (), ConditionType.PLACED)
             return placed is not None and placed.is_true and placed.reason == "NoFolder"
 
         await eventually(is_told, SOON_SECONDS, "the refusal is told")
         operation = await site.until_ended(site.ask(services.stop, server_id))
         assert operation.outcome is Outcome.SUCCEEDED
-        azure.standin.accounts.add("gameserversa")
+        azure.standin.faults.clear()
         operation = await site.until_ended(site.ask(services.start, server_id))
         assert operation.outcome is Outcome.SUCCEEDED
         await until_quiet(site, server_id)
