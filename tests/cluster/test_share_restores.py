@@ -4,8 +4,10 @@ step by step with the rights of each role."""
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -22,6 +24,7 @@ from cluster.harness.image_builds import REGISTRY, TAG, build_images
 from cluster.harness.names import HOST_ADDRESS, SHARES_FOLDER
 from cluster.kube_stage import KubeStage
 from cluster.rights import CONTROLLER, WORKER
+from cluster.scripted_image import CATALOGUE
 from cluster.test_storage import cloud, in_share  # noqa: F401 - a fixture
 from cluster.test_whole import (
     NAMESPACE,
@@ -56,10 +59,14 @@ def s3(prepared: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def installation(prepared: Cluster, s3: S3) -> Iterator[Installation]:
-    """Overworld that saves."""
+def installation(prepared: Cluster, s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Overworld that saves, with a game that likes shares: so its clones lie in one."""
     store = {**s3.settings(), "save_store_ca_file": str(s3.ca_file), "save_schedule": ""}
-    with overworld_on(prepared, kube_steward_image=f"{REGISTRY}/overworld:{TAG}", **store) as it:
+    games = tmp_path_factory.mktemp("games")
+    good = (CATALOGUE / "good.toml").read_text()
+    (games / "shared.toml").write_text(f'image = "good"\n{good}\n[world]\nstorage = "share"\n')
+    image = f"{REGISTRY}/overworld:{TAG}"
+    with overworld_on(prepared, kube_steward_image=image, catalogue_folders=f"{CATALOGUE}:{games}", **store) as it:
         yield it
 
 
@@ -98,6 +105,11 @@ def ended(api: httpx.Client, answer: httpx.Response, outcome: str = "succeeded")
 def save(api: httpx.Client, server_id: str) -> str:  # noqa: F811
     """A save of the world as it is; its id."""
     ended(api, api.post(f"/servers/{server_id}/saves", json={}))
+    return newest(api, server_id)
+
+
+def newest(api: httpx.Client, server_id: str) -> str:  # noqa: F811
+    """The id of its last save."""
     return str(json_of(api.get(f"/servers/{server_id}/saves"))["items"][0]["id"])
 
 
@@ -117,8 +129,9 @@ def programs(cluster: Cluster, pod: str) -> str:
 
 @pytest.mark.timeout(500)
 def test_a_world_in_a_share_is_restored_undone_and_cloned(prepared: Cluster, api: httpx.Client) -> None:  # noqa: F811
-    """In place, beside the present one; single files into the world as it is; a purge leaves no folder of it all."""
-    server_id = create(api, storage="share")
+    """In place, beside the present one; single files into the world as it is; what was brought is saved; a purge leaves
+    no folder of it all."""
+    server_id = create(api, "shared")
     until_state(api, server_id, "running")
     url = f"/servers/{server_id}"
     write(server_id, 1, castle=b"early", field=b"early")
@@ -140,6 +153,15 @@ def test_a_world_in_a_share_is_restored_undone_and_cloned(prepared: Cluster, api
     assert json_of(api.get(f"/servers/{clone}"))["storage"] == "share"
     assert read(clone, 2, "castle") == b"early"
     wait_until(lambda: not folder(clone, 1).exists(), LONG, "the folder that the clone was born with is gone")
+
+    brought = io.BytesIO()
+    with zipfile.ZipFile(brought, "w") as archive:
+        archive.writestr("castle", "brought")
+    octets = {"Content-Type": "application/octet-stream"}
+    ended(api, api.post(f"{url}/saves/upload", content=brought.getvalue(), headers=octets, timeout=LONG))
+    wait_until(lambda: not folder(server_id, 4).exists(), LONG, "the folder of the upload is gone")
+    ended(api, api.post(f"{url}/restore", json={"save_id": newest(api, server_id)}))
+    assert read(server_id, 5, "castle") == b"brought"
     for gone in (server_id, clone):
         json_of(api.delete(f"/servers/{gone}", params={"retention_seconds": 0}))
         wait_until(lambda: api.get(f"/servers/{gone}").status_code == 404, LONG, "it is purged")  # noqa: B023
@@ -176,7 +198,7 @@ def test_all_of_overworld_killed_in_the_midst_of_a_restore(
     answer = api.post(f"{url}/restore", json={"save_id": first})
     with frozen_at(prepared, s3, server_id, 3):
         json_of(api.post(f"/operations/{json_of(answer)['id']}/cancel"))
-    ended(api, answer, "cancelled")
+        ended(api, answer, "cancelled")
     assert not folder(server_id, 3).exists()
     wait_until(lambda: claim_name(server_id, 3) not in claims(prepared), LONG, "neither claim nor volume is left")
     assert json_of(api.get(url))["state"] == "running"

@@ -47,8 +47,7 @@ def overworld_on(prepared: Cluster, **settings: str) -> Iterator[Installation]:
             kube_disk_class=STORAGE_CLASS,
             kube_cpu_request_millis="10",
             disk_mib="64",
-            catalogue_folders=str(CATALOGUE),
-            **{"kube_steward_image": STEWARD_IMAGE, **azure, **settings},
+            **{"kube_steward_image": STEWARD_IMAGE, "catalogue_folders": str(CATALOGUE), **azure, **settings},
         ) as it,
     ):
         yield it

@@ -56,9 +56,12 @@ class ServerObjects:
     @property
     def given_up(self) -> frozenset[int]:
         """Those of them that are folders in a share, once no pod has them."""
+        unwanted = self.unwanted
+        if not unwanted:  # nearly always
+            return unwanted
         held = frozenset[int]().union(*(pod.worlds for pod in (*self.pods, *self.stewards)))
         shared = {claim.metadata.world_generation for claim in self.claims if claim.is_in_share}
-        return (self.unwanted & shared) - held
+        return (unwanted & shared) - held
 
     @property
     def is_wanted(self) -> bool:

@@ -115,7 +115,10 @@ class Worlds:
         claim = self._state.claims.find(name)
         # The volume first, or it would outlive its claim for good. It goes once the claim has (a finalizer of the
         # cluster's); whatever dies in between, the claim is there to tell of it.
-        if removal.storage is Storage.SHARE or (claim is not None and claim.is_in_share):
+        is_share = (
+            claim is not None and claim.is_in_share if removal.storage is None else removal.storage is Storage.SHARE
+        )
+        if is_share:
             # Never by its policy: Delete would have the driver remove the share. Also without a claim, for a first
             # volume is made before it.
             await self._client.delete(f"{VOLUMES}/{volume_name(self._options.namespace, server_id, generation)}")
