@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -30,6 +30,7 @@ from overworld.games.launch import render_launch
 
 BAD_SETTINGS = "BadSettings"
 TRY_FOLDERS_AGAIN = timedelta(minutes=1)
+CLEARING_TURN_SECONDS = 20.0
 
 log = structlog.get_logger(__name__)
 
@@ -80,8 +81,6 @@ class Executor:
                 async with self._turns, self._deadline():
                     with measure_engine_call("apply"):
                         await self._engine.apply(apply, launch)
-            for generation in plan.folders_first:
-                await self._cloud.remove_folder(server.id, generation)
             await self._delete(plan.delete)
             for generation in plan.folders_last:
                 await self._cloud.remove_folder(server.id, generation)
@@ -94,18 +93,21 @@ class Executor:
         return Done()
 
     async def _serve_workers(self, server_id: ServerId, plan: Plan) -> Outcome:
-        """What they have begun in the share gets its folder, what they have given up goes with its own: the folder
-        first, for only the claim tells of it."""
+        """What they have begun in the share gets its folder; what nobody needs there goes, as far as one turn comes: a
+        folder may hold very many files, and meanwhile somebody may wish for something else."""
         try:
             for generation in plan.place:
                 folder = await self._make_folder(server_id, generation)
                 async with self._deadline():
                     with measure_engine_call("place"):
                         await self._engine.place_world(server_id, generation, folder)
-            for removal in plan.give_up:
-                assert removal.world_generation is not None
-                await self._cloud.remove_folder(server_id, removal.world_generation)
-                await self._delete([removal])
+            with suppress(TimeoutError):  # the next look goes on
+                async with asyncio.timeout(CLEARING_TURN_SECONDS):
+                    for removal in plan.clear:
+                        assert removal.world_generation is not None
+                        # First, while the claim tells of it: nobody else remembers it.
+                        await self._cloud.remove_folder(server_id, removal.world_generation)
+                        await self._delete([removal])
         except (CloudRefused, EngineRefused) as error:
             told = f"No folder for another world of it can be made in the share, or removed from it: {error.detail}"
             return Refused(Reason.NO_FOLDER, told, error.retry_after or TRY_FOLDERS_AGAIN)

@@ -31,9 +31,9 @@ class Plan:
     ``conditions`` None means that nothing was learned: write nothing. ``lease_ports`` means that ports are missing:
     lease them, then plan again. ``confirm`` means that the spec must be read again under a lock, and be unchanged,
     before anything is deleted. ``ensure_folder`` means that the world's folder must be there before ``apply``;
-    ``folders_first`` and ``folders_last`` are generations whose folders in the share go before or after ``delete``.
-    ``place`` are generations that workers wait for a folder of, ``give_up`` those that they will never make anything
-    of, folder and all: done whatever becomes of the rest, which is the game's.
+    ``folders_last`` are generations whose folders in the share go after ``delete``.
+    ``place`` are generations in the share that workers wait for the folder of, ``clear`` those that nobody needs any
+    more, folder and all: seen to whatever becomes of the rest, which is the game's.
     ``ensure_address`` means that the address of its own has to be made, or looked after: do that, then plan again.
     ``release_address`` comes after every removal. ``requeue_after`` None means that nothing is due; a wake or an edit
     brings it back.
@@ -47,10 +47,9 @@ class Plan:
     purge: bool = False
     lease_ports: bool = False
     ensure_folder: bool = False
-    folders_first: tuple[int, ...] = ()
     folders_last: tuple[int, ...] = ()
     place: tuple[int, ...] = ()
-    give_up: tuple[Removal, ...] = ()
+    clear: tuple[Removal, ...] = ()
     ensure_address: bool = False
     release_address: bool = False
     requeue_after: timedelta | None = None
@@ -58,7 +57,7 @@ class Plan:
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
-        does = (self.apply, self.delete, self.purge, self.lease_ports, self.ensure_address, self.place, self.give_up)
+        does = (self.apply, self.delete, self.purge, self.lease_ports, self.ensure_address, self.place, self.clear)
         return not any(does)
 
 
@@ -78,20 +77,20 @@ def plan(subject: Subject, observed: Observed, now: datetime) -> Plan:
         return Plan(conditions=conditions, lease_ports=True)
     apply = _plan_apply(subject, observed)
     retired = _worlds_to_remove(subject, observed, now)
+    shared = tuple(removal for removal in retired if removal.storage is Storage.SHARE)
+    clear = (*shared, *_worlds_given_up(subject, observed, now))
     check_at = _next_address_check(subject, conditions)
     return Plan(
         conditions=conditions,
         apply=apply,
         is_stop=not subject.wants_running and not has_ended,
         ensure_folder=apply is not None and _must_make_folder(subject, observed),
-        # While the generation can still be seen: a folder takes many calls, and nobody else remembers it.
-        folders_first=_folders(retired),
-        delete=retired,
+        delete=tuple(removal for removal in retired if removal.storage is not Storage.SHARE),
         place=_worlds_to_place(subject, observed),
-        give_up=_worlds_given_up(subject, observed, now),
+        clear=clear,
         # After what the game needs, for it takes seconds and the game can load in the meantime.
         ensure_address=apply is None and check_at is not None and check_at <= now,
-        requeue_after=_next_look(subject, observed, check_at, now),
+        requeue_after=LOOK_AGAIN_SOON if clear else _next_look(subject, observed, check_at, now),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from azure_standin.installation import AzureStage, run_azure
 from azure_standin.server import Fault
 from integration.controller.conftest import SOON_SECONDS, Site
+from overworld.controller import executor
 from overworld.domain.conditions import ConditionType, find_condition
 from overworld.domain.operations import Outcome
 from overworld.domain.state import State
@@ -210,3 +212,30 @@ async def test_a_refused_folder_disturbs_no_game(site: Site, azure: AzureStage) 
         await until_quiet(site, server_id)
         await eventually(lambda: not is_told(), SOON_SECONDS, "nothing is lacking any more")
     assert f"{server_id}-world-2/" in folders(azure)
+
+
+async def test_a_folder_with_very_many_files_holds_up_nobody(
+    site: Site, azure: AzureStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is emptied turn by turn; what its owner wishes for meanwhile is done, and its claim stays until the end."""
+    monkeypatch.setattr(executor, "CLEARING_TURN_SECONDS", 0.1)
+    may_end, remove = asyncio.Event(), site.cloud.remove_folder
+
+    async def remove_slowly(server_id: str, generation: int) -> None:
+        await may_end.wait()
+        await remove(server_id, generation)
+
+    monkeypatch.setattr(site.cloud, "remove_folder", remove_slowly)
+    async with site.controller():
+        server_id = await playing(site)
+        folder = begin(site, server_id)
+        await until_quiet(site, server_id)
+        site.world.give_up_world(server_id, 2)
+        for wish, state in ((services.stop, State.STOPPED), (services.start, State.RUNNING)):
+            operation = await site.until_ended(site.ask(wish, server_id))
+            assert operation.outcome is Outcome.SUCCEEDED
+            await site.until_state(server_id, state)
+        assert site.world.observe(server_id).given_up == {2}
+        may_end.set()
+        await until_quiet(site, server_id)
+    assert folder not in folders(azure)
