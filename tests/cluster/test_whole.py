@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -27,9 +27,9 @@ from waiting import wait_until
 NAMESPACE = "overworld-games"
 
 
-@pytest.fixture(scope="module")
-def installation(prepared: Cluster) -> Iterator[Installation]:
-    """One Overworld for the tests of this file, on the cluster and its Azure."""
+@contextmanager
+def overworld_on(prepared: Cluster, **settings: str) -> Iterator[Installation]:
+    """One Overworld on the cluster and its Azure."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
     prepared.kubectl("apply", "--filename=-", stdin=json.dumps(namespace))
@@ -44,16 +44,21 @@ def installation(prepared: Cluster) -> Iterator[Installation]:
             kubeconfig=str(accounts.write(ALL, folder / "kubeconfig")),
             kube_registry=REGISTRY,
             kube_image_tag=TAG,
-            kube_steward_image=STEWARD_IMAGE,
             kube_disk_class=STORAGE_CLASS,
             kube_cpu_request_millis="10",
             disk_mib="64",
-            catalogue_folders=str(CATALOGUE),
-            **azure,
+            **{"kube_steward_image": STEWARD_IMAGE, "catalogue_folders": str(CATALOGUE), **azure, **settings},
         ) as it,
     ):
         yield it
         print(it.last_log_lines(200))
+
+
+@pytest.fixture(scope="module")
+def installation(prepared: Cluster) -> Iterator[Installation]:
+    """For the tests of this file."""
+    with overworld_on(prepared) as it:
+        yield it
 
 
 @pytest.fixture

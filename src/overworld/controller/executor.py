@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -18,16 +18,19 @@ from overworld.controller.preparing import Terms
 from overworld.controller.rows import Rows
 from overworld.controller.seen import is_ended
 from overworld.controller.subject import Subject
+from overworld.domain.conditions import Reason
 from overworld.domain.errors import BadInput, CloudRefused, EngineRefused, OverworldError
 from overworld.domain.events import Level, NewEvent
 from overworld.domain.games import Ready, Stop
-from overworld.domain.observed import Launch, Observed, Want
+from overworld.domain.observed import Launch, Observed, Removal, Want
 from overworld.domain.servers import ServerId
 from overworld.domain.worlds import WantedFolder
 from overworld.engines.base import Engine
 from overworld.games.launch import render_launch
 
 BAD_SETTINGS = "BadSettings"
+TRY_FOLDERS_AGAIN = timedelta(minutes=1)
+CLEARING_TURN_SECONDS = 20.0
 
 log = structlog.get_logger(__name__)
 
@@ -59,13 +62,17 @@ class Executor:
         self._turns: AbstractAsyncContextManager[None] = nullcontext() if most is None else asyncio.Semaphore(most)
 
     async def carry_out(self, subject: Subject, plan: Plan) -> Outcome:
-        """Do all of the plan that concerns the engine and the cloud, in order, until something goes wrong."""
+        """Do all of the plan that concerns the engine and the cloud, in order, until something goes wrong: first what
+        the game needs, then, whatever became of that, what workers wait for."""
+        outcome = await self._serve_game(subject, plan)
+        served = await self._serve_workers(subject.server.id, plan)
+        return served if isinstance(outcome, Done) else outcome
+
+    async def _serve_game(self, subject: Subject, plan: Plan) -> Outcome:
         server = subject.server
         try:
             # The cloud has a deadline of its own.
             apply = await self._with_folder(plan)
-            for generation in plan.folders_first:
-                await self._cloud.remove_folder(server.id, generation)
             if plan.confirm and not await self._rows.is_still_deleted(server.id, server.generation):
                 return Overtaken()
             if apply is not None:
@@ -74,10 +81,7 @@ class Executor:
                 async with self._turns, self._deadline():
                     with measure_engine_call("apply"):
                         await self._engine.apply(apply, launch)
-            async with self._deadline():
-                for removal in plan.delete:
-                    with measure_engine_call("delete"):
-                        await self._engine.delete(removal)
+            await self._delete(plan.delete)
             for generation in plan.folders_last:
                 await self._cloud.remove_folder(server.id, generation)
             if plan.ensure_address:
@@ -88,6 +92,39 @@ class Executor:
             return self._explain(error)
         return Done()
 
+    async def _serve_workers(self, server_id: ServerId, plan: Plan) -> Outcome:
+        """What they have begun in the share gets its folder; what nobody needs there goes, as far as one turn comes: a
+        folder may hold very many files, and meanwhile somebody may wish for something else."""
+        try:
+            for generation in plan.place:
+                folder = await self._make_folder(server_id, generation)
+                async with self._deadline():
+                    with measure_engine_call("place"):
+                        await self._engine.place_world(server_id, generation, folder)
+            with suppress(TimeoutError):  # the next look goes on
+                async with asyncio.timeout(CLEARING_TURN_SECONDS):
+                    for removal in plan.clear:
+                        assert removal.world_generation is not None
+                        # First, while the claim tells of it: nobody else remembers it.
+                        await self._cloud.remove_folder(server_id, removal.world_generation)
+                        await self._delete([removal])
+        except (CloudRefused, EngineRefused) as error:
+            told = f"No folder for another world of it can be made in the share, or removed from it: {error.detail}"
+            return Refused(Reason.NO_FOLDER, told, error.retry_after or TRY_FOLDERS_AGAIN)
+        except Exception as error:
+            return self._explain(error)
+        return Done()
+
+    async def _delete(self, removals: Iterable[Removal]) -> None:
+        async with self._deadline():
+            for removal in removals:
+                with measure_engine_call("delete"):
+                    await self._engine.delete(removal)
+
+    async def _make_folder(self, server_id: ServerId, generation: int) -> WantedFolder:
+        folder = await self._cloud.ensure_folder(server_id, generation)
+        return WantedFolder(folder.driver, folder.attributes, folder.mount_options)
+
     def _deadline(self) -> asyncio.Timeout:
         return asyncio.timeout(self._terms.deadline.total_seconds())
 
@@ -96,8 +133,7 @@ class Executor:
         want = plan.apply
         if want is None or not plan.ensure_folder:
             return want
-        folder = await self._cloud.ensure_folder(want.server_id, want.world_generation)
-        return replace(want, folder=WantedFolder(folder.driver, folder.attributes, folder.mount_options))
+        return replace(want, folder=await self._make_folder(want.server_id, want.world_generation))
 
     async def _ensure_address(self, subject: Subject) -> Outcome:
         """Make it, mend it, or find it well; what it is now is stored before anything is built on it."""

@@ -9,7 +9,15 @@ from overworld.controller.planner import Plan
 from overworld.controller.seen import IN_PLACE, is_ended
 from overworld.controller.subject import Subject
 from overworld.controller.transitions import derive_events
-from overworld.domain.conditions import Condition, ConditionType, Reason, Truth, carry_since
+from overworld.domain.conditions import (
+    SHORTCOMINGS,
+    Condition,
+    ConditionType,
+    Reason,
+    Truth,
+    carry_since,
+    find_condition,
+)
 from overworld.domain.observed import Observed
 from overworld.domain.operations import Operation, derive_verdict
 from overworld.domain.servers import Status
@@ -108,11 +116,13 @@ def _after_refusal(
     subject: Subject, conditions: tuple[Condition, ...], refused: Refused, observed: Observed, now: datetime
 ) -> tuple[Condition, ...]:
     generation = subject.server.generation
-    if refused.reason == Reason.CANNOT_GROW:  # the one refusal after which all is in place, and runs
+    if refused.reason in SHORTCOMINGS:  # the refusals after which all is in place, and runs
         placed = Condition(
             ConditionType.PLACED, Truth.TRUE, refused.reason, f"{IN_PLACE} {refused.message}", generation, now
         )
-        return _replaced(conditions, placed)
+        before = find_condition(conditions, ConditionType.PLACED)
+        was_so = refused.reason == Reason.CANNOT_GROW or (before is not None and before.is_true)
+        return _replaced(conditions, placed) if was_so else conditions
     placed = Condition(ConditionType.PLACED, Truth.FALSE, refused.reason, refused.message, generation, now)
     conditions = _replaced(conditions, placed)
     process = observed.process

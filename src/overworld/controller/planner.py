@@ -31,7 +31,9 @@ class Plan:
     ``conditions`` None means that nothing was learned: write nothing. ``lease_ports`` means that ports are missing:
     lease them, then plan again. ``confirm`` means that the spec must be read again under a lock, and be unchanged,
     before anything is deleted. ``ensure_folder`` means that the world's folder must be there before ``apply``;
-    ``folders_first`` and ``folders_last`` are generations whose folders in the share go before or after ``delete``.
+    ``folders_last`` are generations whose folders in the share go after ``delete``.
+    ``place`` are generations in the share that workers wait for the folder of, ``clear`` those that nobody needs any
+    more, folder and all: seen to whatever becomes of the rest, which is the game's.
     ``ensure_address`` means that the address of its own has to be made, or looked after: do that, then plan again.
     ``release_address`` comes after every removal. ``requeue_after`` None means that nothing is due; a wake or an edit
     brings it back.
@@ -45,8 +47,9 @@ class Plan:
     purge: bool = False
     lease_ports: bool = False
     ensure_folder: bool = False
-    folders_first: tuple[int, ...] = ()
     folders_last: tuple[int, ...] = ()
+    place: tuple[int, ...] = ()
+    clear: tuple[Removal, ...] = ()
     ensure_address: bool = False
     release_address: bool = False
     requeue_after: timedelta | None = None
@@ -54,7 +57,8 @@ class Plan:
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.apply or self.delete or self.purge or self.lease_ports or self.ensure_address)
+        does = (self.apply, self.delete, self.purge, self.lease_ports, self.ensure_address, self.place, self.clear)
+        return not any(does)
 
 
 def plan(subject: Subject, observed: Observed, now: datetime) -> Plan:
@@ -73,18 +77,20 @@ def plan(subject: Subject, observed: Observed, now: datetime) -> Plan:
         return Plan(conditions=conditions, lease_ports=True)
     apply = _plan_apply(subject, observed)
     retired = _worlds_to_remove(subject, observed, now)
+    shared = tuple(removal for removal in retired if removal.storage is Storage.SHARE)
+    clear = (*shared, *_worlds_given_up(subject, observed, now))
     check_at = _next_address_check(subject, conditions)
     return Plan(
         conditions=conditions,
         apply=apply,
         is_stop=not subject.wants_running and not has_ended,
         ensure_folder=apply is not None and _must_make_folder(subject, observed),
-        # While the generation can still be seen: a folder takes many calls, and nobody else remembers it.
-        folders_first=_folders(retired),
-        delete=retired,
+        delete=tuple(removal for removal in retired if removal.storage is not Storage.SHARE),
+        place=_worlds_to_place(subject, observed),
+        clear=clear,
         # After what the game needs, for it takes seconds and the game can load in the meantime.
         ensure_address=apply is None and check_at is not None and check_at <= now,
-        requeue_after=_next_look(subject, observed, check_at, now),
+        requeue_after=LOOK_AGAIN_SOON if clear else _next_look(subject, observed, check_at, now),
     )
 
 
@@ -155,6 +161,23 @@ def _worlds_to_remove(subject: Subject, observed: Observed, now: datetime) -> tu
     return retired
 
 
+def _worlds_to_place(subject: Subject, observed: Observed) -> tuple[int, ...]:
+    """The generations that workers have begun in the share; a row speaks of each before that."""
+    server = subject.server
+    if server.storage is not Storage.SHARE or server.desired is Desired.DELETED:
+        return ()
+    return tuple(sorted(observed.begun & {world.generation for world in server.retired_worlds}))
+
+
+def _worlds_given_up(subject: Subject, observed: Observed, now: datetime) -> tuple[Removal, ...]:
+    """What workers have begun in the share and given up. No worker's word removes the present world, nor one that its
+    owner can still go back to."""
+    server = subject.server
+    kept = {world.generation for world in server.retired_worlds if not world.is_incoming and world.keep_until > now}
+    gone = sorted(observed.given_up - kept - {server.world_generation})
+    return tuple(Removal(server.id, generation, Storage.SHARE) for generation in gone)
+
+
 def _folders(removals: tuple[Removal, ...]) -> tuple[int, ...]:
     """The generations among these that lie in the share."""
     return tuple(
@@ -171,9 +194,10 @@ def _plan_purge(subject: Subject, observed: Observed, now: datetime) -> Plan:
     conditions = carry_since(say_purging(subject, observed, now), status.conditions)
     if not is_purge_marked(server, status):
         return Plan(conditions=conditions, requeue_after=timedelta())
-    generations = {*observed.worlds, server.world_generation, *(world.generation for world in server.retired_worlds)}
+    generations = observed.worlds | observed.begun | observed.given_up | {server.world_generation}
+    generations |= {world.generation for world in server.retired_worlds}
     if server.storage is Storage.SHARE:  # a folder is not among what is observed
-        generations |= set(range(1, server.world_generation + 1))
+        generations |= {*range(1, server.world_generation + 1)}
     worlds = tuple(Removal(server.id, generation, server.storage) for generation in sorted(generations))
     return Plan(
         conditions=conditions,

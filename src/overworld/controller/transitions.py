@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from overworld.domain.conditions import Condition, ConditionType, Reason, Truth, find_condition
+from overworld.domain.conditions import SHORTCOMINGS, Condition, ConditionType, Reason, Truth, find_condition
 from overworld.domain.events import Level, NewEvent
 from overworld.domain.servers import ServerId
 
@@ -38,7 +38,7 @@ def _tell(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> Iterator[tu
         has_moved = has_turned or (before is not None and before.message != condition.message)
         match condition.type:
             case ConditionType.PLACED if has_turned and condition.status is not Truth.UNKNOWN:
-                is_good = condition.is_true and condition.reason != Reason.CANNOT_GROW
+                is_good = condition.is_true and condition.reason not in SHORTCOMINGS
                 yield condition, Level.INFO if is_good else Level.WARNING
             case ConditionType.PLACED if has_turned and condition.reason == Reason.ENGINE_UNAVAILABLE:
                 yield condition, Level.WARNING

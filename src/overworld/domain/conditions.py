@@ -43,6 +43,7 @@ class Reason(StrEnum):
     ENGINE_UNAVAILABLE = "EngineUnavailable"
     GROWING = "Growing"
     CANNOT_GROW = "CannotGrow"
+    NO_FOLDER = "NoFolder"
     PURGED = "Purged"
     # Addressed
     REACHABLE = "Reachable"
@@ -65,6 +66,10 @@ class Reason(StrEnum):
     # Current
     UP_TO_DATE = "UpToDate"
     RESTART_NEEDED = "RestartNeeded"
+
+
+SHORTCOMINGS = frozenset({Reason.CANNOT_GROW, Reason.NO_FOLDER})
+"""Of Placed: everything is in place and plays, but for something more that was wished for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,9 @@ class WayIn:
 class Observed:
     """All that the engine has seen of one server. ``complete`` False means the cache is still filling: decide
     nothing. ``process`` None means there is no process and none is remembered. ``way_in``, ``place`` and ``node`` are
-    None where there is no such thing; ``disks`` has those of ``worlds`` whose size is known, by generation."""
+    None where there is no such thing; ``disks`` has those of ``worlds`` whose size is known, by generation.
+    ``begun`` and ``given_up`` are generations in a share that are no worlds: a worker waits for the folder of those,
+    and will never make anything of these, which nothing has mounted any more."""
 
     server_id: ServerId
     complete: bool
@@ -142,6 +144,8 @@ class Observed:
     place: Place | None = None
     node: str | None = None
     disks: Mapping[int, DiskSeen] = field(default_factory=dict)
+    begun: frozenset[int] = field(default_factory=frozenset)
+    given_up: frozenset[int] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True)

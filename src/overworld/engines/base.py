@@ -16,6 +16,7 @@ from typing import Protocol as TypingProtocol
 from overworld.domain.games import Protocol
 from overworld.domain.observed import Launch, Layout, Observed, Removal, Usage, Want
 from overworld.domain.servers import ServerId
+from overworld.domain.worlds import WantedFolder
 from overworld.engines.nodes import Nodes
 
 Wake = Callable[[ServerId], None]
@@ -66,6 +67,11 @@ class Engine(ABC):
     async def delete(self, removal: Removal) -> None:
         """Remove it for good. The planner has seen that nothing runs on it; refused (``EngineUnavailable``) if
         something does. Safe to call twice."""
+
+    async def place_world(self, server_id: ServerId, world_generation: int, folder: WantedFolder) -> None:
+        """The generation that a worker has begun in a share (``Observed.begun``) lies in that folder, and the worker
+        goes on. One that nobody waits for any more: nothing is made. Safe to call twice."""
+        raise NotImplementedError("nothing is begun in a share where there are none")
 
     @abstractmethod
     async def usage(self, server_id: ServerId) -> Usage | None:

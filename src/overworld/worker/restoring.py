@@ -20,12 +20,12 @@ from overworld.domain.saves import Save, SaveReason, SaveState
 from overworld.domain.servers import Desired, Server
 from overworld.saves.base import Progress
 from overworld.services import worlds
-from overworld.store import events, jobs, saves
+from overworld.store import events, jobs, operations, saves
 from overworld.store import servers as server_rows
 from overworld.store import worlds as world_rows
 from overworld.store.database import Transaction
 from overworld.store.server_rows import ServerView
-from overworld.worker.job import Job
+from overworld.worker.job import Called, Job
 from overworld.worker.runner import PASSING, Done
 from overworld.worker.save_rows import MIB
 from overworld.worker.snapshots import NothingToSave, Part, World
@@ -187,6 +187,10 @@ class Restoring:
             held_generation=held if isinstance(held, int) else None,
             start=bool(job.operation.arguments.get("start")),
         )
+        # Now that the server is locked nobody else can call it off; who did so before this is told the truth.
+        asked = operations.find_operation(tx, job.operation.id, None)
+        if asked is not None and asked.cancel_asked_at is not None:
+            raise Called
         jobs.write_arguments(tx, job.operation.id, {"swapped": True})
         message = f"The world of {save.created_at:%Y-%m-%d %H:%M} UTC is in place (world {changed.world_generation})."
         events.insert_events(tx, [NewEvent(job.server_id, "Restored", message)], now)

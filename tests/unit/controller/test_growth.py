@@ -9,7 +9,7 @@ import pytest
 
 from controlling import BEGINNING, make_server, make_subject
 from overworld.controller.outcomes import Done, Outcome, Refused, settle
-from overworld.controller.planner import Plan, plan
+from overworld.controller.planner import LOOK_AGAIN_SOON, Plan, plan
 from overworld.controller.subject import Subject
 from overworld.domain.conditions import Condition, ConditionType, Reason, Truth, find_condition
 from overworld.domain.events import Level
@@ -134,7 +134,7 @@ def test_a_purge_removes_every_folder_that_there_can_be() -> None:
     marked = after(PURGED, observed, Done()).status
     decided = plan(make_subject(PURGED, status=marked), observed, NOW)
     assert decided.delete == (*(Removal("chess1", number, Storage.SHARE) for number in (1, 2, 3)), Removal("chess1"))
-    assert (decided.folders_first, decided.folders_last) == ((), (1, 2, 3))
+    assert (decided.clear, decided.folders_last) == ((), (1, 2, 3))
 
 
 def test_a_retired_folder_goes_while_its_generation_can_be_seen() -> None:
@@ -143,6 +143,60 @@ def test_a_retired_folder_goes_while_its_generation_can_be_seen() -> None:
     server = replace(SHARED, world_generation=2, retired_worlds=(retired,), desired=Desired.STOPPED)
     observed = see(None, runs=False, worlds=frozenset({1, 2}))
     decided = decide(server, observed)[1]
-    assert (decided.folders_first, decided.delete) == ((1,), (Removal("chess1", 1, Storage.SHARE),))
+    assert (decided.clear, decided.delete) == ((Removal("chess1", 1, Storage.SHARE),), ())
+    assert decided.requeue_after == LOOK_AGAIN_SOON
     on_disk = replace(server, storage=Storage.DISK)
-    assert decide(on_disk, observed)[1].folders_first == ()
+    decided = decide(on_disk, observed)[1]
+    assert (decided.clear, decided.delete) == ((), (Removal("chess1", 1, Storage.DISK),))
+
+
+INCOMING = RetiredWorld(generation=2, keep_until=NOW + timedelta(days=2), is_incoming=True)
+MAKING = replace(SHARED, retired_worlds=(INCOMING,))
+
+
+def begun(*generations: int, given_up: tuple[int, ...] = ()) -> Observed:
+    """A server that plays in a share, and what workers are at."""
+    return replace(see(None), begun=frozenset(generations), given_up=frozenset(given_up))
+
+
+def test_what_a_worker_has_begun_in_the_share_is_placed() -> None:
+    """If a row speaks of it, or nobody would ever remove it; never for a deleted server, nor where worlds are disks."""
+    decided = decide(MAKING, begun(2, 3))[1]
+    assert (decided.place, decided.clear, decided.apply, decided.is_idle) == ((2,), (), None, False)
+    assert decide(SHARED, begun(2))[1].is_idle
+    assert decide(replace(MAKING, storage=Storage.DISK), begun(2))[1].is_idle
+    deleted = replace(MAKING, desired=Desired.DELETED, purge_at=NOW + timedelta(days=1))
+    assert decide(deleted, replace(begun(2), process=None))[1].place == ()
+
+
+def test_what_a_worker_has_given_up_in_the_share_goes() -> None:
+    """Whether a row still speaks of it or not; never the present world, nor one that can be gone back to."""
+    gone = Removal("chess1", 2, Storage.SHARE)
+    assert decide(MAKING, begun(given_up=(2,)))[1].clear == (gone,)
+    assert decide(SHARED, begun(given_up=(1, 2)))[1].clear == (gone,)
+    earlier = replace(INCOMING, is_incoming=False)
+    assert decide(replace(SHARED, retired_worlds=(earlier,)), begun(given_up=(2,)))[1].is_idle
+    over = replace(earlier, keep_until=NOW)
+    assert decide(replace(SHARED, retired_worlds=(over,)), begun(given_up=(2,)))[1].clear == (gone,)
+
+
+def test_a_purge_takes_what_workers_are_at_along() -> None:
+    """Or something of the server would be there for ever."""
+    observed = replace(begun(5, given_up=(6,)), process=None)
+    marked = after(PURGED, observed, Done()).status
+    assert plan(make_subject(PURGED, status=marked), observed, NOW).folders_last == (1, 2, 3, 5, 6)
+
+
+def test_a_refused_folder_is_a_warning_and_stops_nothing() -> None:
+    """The game plays on, and its owner reads why there is no restore. What is not in place is not called so."""
+    refused = Refused(Reason.NO_FOLDER, "No folder can be made: the cloud forbids it.", timedelta(minutes=1))
+    write = after(MAKING, begun(2), refused)
+    condition = placed(write.status.conditions)
+    assert (condition.status, condition.reason) == (Truth.TRUE, Reason.NO_FOLDER)
+    assert condition.message.endswith("the cloud forbids it.")
+    assert [event.level for event in write.events if event.reason == Reason.NO_FOLDER] == [Level.WARNING]
+    unknown = replace(make_subject(MAKING), game=None)
+    decided = plan(unknown, begun(2), NOW)
+    written = settle(unknown, decided, refused, begun(2), operations=(), failures=0, now=NOW)
+    assert written is not None
+    assert placed(written.status.conditions).reason == Reason.GAME_UNKNOWN

@@ -16,6 +16,7 @@ from overworld.domain.errors import EngineUnavailable
 from overworld.domain.games import Protocol
 from overworld.domain.observed import Launch, Layout, Observed, Phase, Removal, Usage, Want
 from overworld.domain.servers import ServerId
+from overworld.domain.worlds import WantedFolder
 from overworld.engines.base import Engine, Wake
 from overworld.engines.kube.client import KubeClient, Missing
 from overworld.engines.kube.evacuation import KubeNodes
@@ -126,6 +127,10 @@ class KubeEngine(Engine):
                 await self._delete_rest(removal.server_id)
             else:
                 await self._worlds.remove(removal)
+
+    async def place_world(self, server_id: ServerId, world_generation: int, folder: WantedFolder) -> None:
+        async with self._alone(server_id):
+            await self._worlds.place(server_id, world_generation, folder)
 
     async def usage(self, server_id: ServerId) -> Usage | None:
         process = self._state.process(server_id)

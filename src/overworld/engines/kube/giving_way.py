@@ -1,7 +1,8 @@
-"""Stewards that have to go, and worlds that will never be any: removed by the controller, whoever made them.
+"""Stewards that have to go, and disks of worlds that will never be any: removed by the controller, whoever made them.
 
 A start waits for nobody: the steward that has its world is ended, and what it worked on is told that, and tried again
 in the game's own pod. One that has ended by itself (it was idle, or its caller died) leaves its object behind.
+What was given up in a share is seen by the planner (``Observed.given_up``): its folder is the cloud's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import structlog
 from overworld.domain.errors import EngineError
 from overworld.domain.observed import Removal
 from overworld.domain.servers import ServerId
+from overworld.domain.worlds import Storage
 from overworld.engines.kube.client import KubeClient
 from overworld.engines.kube.models import Pod
 from overworld.engines.kube.paths import Paths
@@ -39,7 +41,7 @@ class GivingWay:
 
     def look(self, server_id: ServerId) -> None:
         """Something of that server changed: remove what is to be removed. Never blocks, never raises."""
-        if server_id not in self._tasks and (self._stewards(server_id) or self._unwanted(server_id)):
+        if server_id not in self._tasks and (self._stewards(server_id) or self._disks(server_id)):
             self._tasks[server_id] = asyncio.get_running_loop().create_task(self._run(server_id))
 
     async def close(self) -> None:
@@ -55,20 +57,18 @@ class GivingWay:
         deployment = objects.deployment
         needed = {deployment.spec.template.metadata.world_generation} if deployment and objects.is_wanted else set()
         needed |= {claim.metadata.world_generation for claim in objects.claims if claim.metadata.deletion_timestamp}
-        needed |= set(self._unwanted(server_id))
+        needed |= objects.unwanted
         return [
             pod
             for pod in objects.stewards
             if pod.metadata.deletion_timestamp is None and (pod.is_over or pod.worlds & needed)
         ]
 
-    def _unwanted(self, server_id: ServerId) -> list[int]:
-        """Never the generation that the server runs on, whoever has marked it."""
+    def _disks(self, server_id: ServerId) -> list[int]:
+        """The generations that are to be removed here."""
         objects = self._state.objects(server_id)
-        deployment = objects.deployment
-        present = deployment.spec.template.metadata.world_generation if deployment is not None else None
-        generations = (claim.metadata.world_generation for claim in objects.claims if claim.is_unwanted)
-        return [generation for generation in generations if generation != present]
+        disks = {claim.metadata.world_generation for claim in objects.claims if not claim.is_in_share}
+        return sorted(objects.unwanted & disks)
 
     async def _run(self, server_id: ServerId) -> None:
         try:
@@ -79,12 +79,12 @@ class GivingWay:
 
     async def _remove_all(self, server_id: ServerId) -> None:
         failures = 0
-        while (stewards := self._stewards(server_id)) or self._unwanted(server_id):
+        while (stewards := self._stewards(server_id)) or self._disks(server_id):
             try:
                 for pod in stewards:
                     await self._client.delete(f"{self._paths.pods}/{pod.metadata.name}", uid=pod.metadata.uid)
-                for generation in self._unwanted(server_id):
-                    await self._remove(Removal(server_id, generation))
+                for generation in self._disks(server_id):
+                    await self._remove(Removal(server_id, generation, Storage.DISK))
                 failures = 0
             except EngineError as error:
                 failures += 1

@@ -8,6 +8,7 @@ from msgspec import Raw, Struct, field, structs
 
 from overworld.engines.kube.names import (
     BASE_GENERATION,
+    BEING_MADE,
     CONTAINER,
     SERVER,
     STEWARD,
@@ -278,6 +279,16 @@ class Claim(Object, frozen=True):
     def is_world(self) -> bool:
         """Whether it is whole, and not on its way out."""
         return self.metadata.deletion_timestamp is None and UNFINISHED not in self.metadata.annotations
+
+    @property
+    def is_in_share(self) -> bool:
+        """Whether it is a folder in a share: those have no class."""
+        return not self.spec.storage_class_name
+
+    @property
+    def is_being_made(self) -> bool:
+        """Whether a worker is at it."""
+        return self.metadata.deletion_timestamp is None and self.metadata.annotations.get(UNFINISHED) == BEING_MADE
 
     @property
     def is_unwanted(self) -> bool:

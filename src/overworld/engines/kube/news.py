@@ -61,4 +61,4 @@ def _facts(observed: Observed) -> object:
     """All of it but words, times and sizes: what waits for what, since when, on which node and in which pod."""
     process = observed.process
     seen = process and (process.phase, process.restarts, process.spec_hash, process.crashes, process.last_exit)
-    return (observed.exists, observed.worlds, observed.way_in, seen)
+    return (observed.exists, observed.worlds, observed.begun, observed.given_up, observed.way_in, seen)

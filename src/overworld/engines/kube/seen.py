@@ -41,6 +41,29 @@ class ServerObjects:
         return frozenset(claim.metadata.world_generation for claim in self.claims if claim.is_world)
 
     @property
+    def begun(self) -> frozenset[int]:
+        """The generations that wait for their folder in a share."""
+        waiting = (claim for claim in self.claims if claim.is_in_share and claim.is_being_made)
+        return frozenset(claim.metadata.world_generation for claim in waiting if claim.status.phase != "Bound")
+
+    @property
+    def unwanted(self) -> frozenset[int]:
+        """The generations that will never be worlds. Never the one that the server runs on, whoever has marked it."""
+        deployment = self.deployment
+        present = deployment.spec.template.metadata.world_generation if deployment is not None else None
+        return frozenset(claim.metadata.world_generation for claim in self.claims if claim.is_unwanted) - {present}
+
+    @property
+    def given_up(self) -> frozenset[int]:
+        """Those of them that are folders in a share, once no pod has them."""
+        unwanted = self.unwanted
+        if not unwanted:  # nearly always
+            return unwanted
+        held = frozenset[int]().union(*(pod.worlds for pod in (*self.pods, *self.stewards)))
+        shared = {claim.metadata.world_generation for claim in self.claims if claim.is_in_share}
+        return (unwanted & shared) - held
+
+    @property
     def is_wanted(self) -> bool:
         """Whether a process should run."""
         deployment = self.deployment

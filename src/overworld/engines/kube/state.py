@@ -100,6 +100,8 @@ class ClusterState:
             place=see_place(objects, process),
             node=see_node(objects),
             disks=see_disks(objects),
+            begun=objects.begun,
+            given_up=objects.given_up,
         )
 
     def _process(self, server_id: ServerId, objects: ServerObjects) -> ProcessSeen | None:

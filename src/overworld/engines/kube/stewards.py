@@ -31,6 +31,10 @@ GONE_WITHIN_SECONDS = 60.0
 LOOK_SECONDS = 2.0
 GRACE_SECONDS = 2.0
 MISSING = "The world is not there. It is made at the first start."
+NO_FOLDER = (
+    "The folder of the new world was not made in the share in time. The controller makes it; what it cannot do it says "
+    "in the server's condition Placed."
+)
 
 log = structlog.get_logger(__name__)
 
@@ -106,28 +110,37 @@ class Stewards:
 
     async def begin_world(self, server_id: ServerId, generation: int, *, like: int | None = None) -> None:
         """There is a volume for that generation, which nobody takes for a world until ``finish_world``: of the class
-        and size of the generation ``like`` (None: of the newest). Safe to call twice. Raises Conflict
-        (``WorldMissing``) if that is not there, EngineRefused for one in a share."""
-        if (known := self._claim(server_id, generation)) is not None:
-            if known.is_unwanted:
+        and size of the generation ``like`` (None: of the newest), in the share if that is. Safe to call twice. Raises
+        Conflict (``WorldMissing``) if that is not there, EngineUnavailable if the controller makes no folder in time.
+        """
+        if self._claim(server_id, generation) is None:
+            await self._make_claim(server_id, generation, like)
+        give_up_at = monotonic() + READY_WITHIN_SECONDS
+        while True:
+            changed, claim = self._changed(), self._claim(server_id, generation)
+            if claim is None or claim.is_unwanted:
                 raise EngineUnavailable("What an earlier attempt had begun is still being removed.")
-            return
+            # A disk is made when a pod wants it. A folder is the controller's to make: the claim itself asks for it,
+            # and until there is one it must not be called finished, for the controller looks no further then.
+            if not claim.is_in_share or claim.status.phase == "Bound":
+                return
+            if monotonic() > give_up_at:
+                raise EngineUnavailable(NO_FOLDER)
+            await self._look_again(changed)
+
+    async def _make_claim(self, server_id: ServerId, generation: int, like: int | None) -> None:
         worlds = self._state.objects(server_id).worlds
         base = self._claim(server_id, like if like is not None else max(worlds, default=0))
         if base is None:
             raise Conflict(MISSING, reason="WorldMissing")
-        if not base.spec.storage_class_name:
-            raise EngineRefused(
-                "WorldInShare",
-                "Its world lies in a share, where no world can be made beside it yet. Clone the save into a server "
-                "with a disk.",
-            )
-        manifest = render_claim_like(base, server_id, generation, {UNFINISHED: BEING_MADE})
+        manifest = render_claim_like(base, server_id, generation, self._options, {UNFINISHED: BEING_MADE})
         made = await send(self._client, self._paths.claims, manifest)
         self._state.claims.remember(msgspec.json.decode(made, type=Claim))
 
     async def finish_world(self, server_id: ServerId, generation: int) -> None:
-        """What ``begin_world`` began is a world. Safe to call twice."""
+        """What ``begin_world`` began is a world. Safe to call twice. Raises EngineUnavailable for what was given up."""
+        if (claim := self._claim(server_id, generation)) is not None and claim.is_unwanted:
+            raise EngineUnavailable("Somebody else has given up what was made of the world.")
         await self._mark(server_id, generation, None)
 
     async def give_up_world(self, server_id: ServerId, generation: int) -> None:

@@ -65,41 +65,48 @@ def render_claim(want: Want, options: KubeOptions) -> Manifest:
         {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
-            "metadata": {"name": name, "labels": _labels(want)},
+            "metadata": {"name": name, "labels": _labels(want.server_id, want.world_generation)},
             "spec": spec,
         }
     )
 
 
 def render_claim_like(
-    claim: Claim, server_id: ServerId, world_generation: int, annotations: dict[str, str]
+    claim: Claim, server_id: ServerId, world_generation: int, options: KubeOptions, annotations: dict[str, str]
 ) -> Manifest:
-    """The volume of another generation, of the same class and size as that claim's, which is no folder in a share."""
-    labels = {**server_labels(server_id), WORLD_GENERATION: str(world_generation)}
+    """The volume of another generation, of the same class and size as that claim's; a folder in the share if that is
+    one, which the claim then waits for."""
+    spec: Manifest = {
+        "accessModes": [ACCESS_MODE],
+        "storageClassName": claim.spec.storage_class_name,
+        "resources": {"requests": {"storage": claim.spec.resources.requests["storage"]}},
+    }
+    if claim.is_in_share:
+        spec["volumeName"] = volume_name(options.namespace, server_id, world_generation)
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": claim_name(server_id, world_generation), "labels": labels, "annotations": annotations},
-        "spec": {
-            "accessModes": [ACCESS_MODE],
-            "storageClassName": claim.spec.storage_class_name,
-            "resources": {"requests": {"storage": claim.spec.resources.requests["storage"]}},
+        "metadata": {
+            "name": claim_name(server_id, world_generation),
+            "labels": _labels(server_id, world_generation),
+            "annotations": annotations,
         },
+        "spec": spec,
     }
 
 
-def render_volume(want: Want, folder: WantedFolder, options: KubeOptions) -> Manifest:
+def render_volume(server_id: ServerId, world_generation: int, folder: WantedFolder, options: KubeOptions) -> Manifest:
     """A folder in a share as a volume, for the claim of that generation alone.
 
     Always kept (``Retain``): deleting it by its driver could take the whole share, and the folder is the cloud's to
     remove.
     """
-    name = volume_name(options.namespace, want.server_id, want.world_generation)
+    name = volume_name(options.namespace, server_id, world_generation)
     return stamp(
         {
             "apiVersion": "v1",
             "kind": "PersistentVolume",
-            "metadata": {"name": name, "labels": _labels(want)},
+            "metadata": {"name": name, "labels": _labels(server_id, world_generation)},
             "spec": {
                 "accessModes": [ACCESS_MODE],
                 "capacity": {"storage": SHARE_SIZE},
@@ -107,7 +114,7 @@ def render_volume(want: Want, folder: WantedFolder, options: KubeOptions) -> Man
                     "apiVersion": "v1",
                     "kind": "PersistentVolumeClaim",
                     "namespace": options.namespace,
-                    "name": claim_name(want.server_id, want.world_generation),
+                    "name": claim_name(server_id, world_generation),
                 },
                 "persistentVolumeReclaimPolicy": "Retain",
                 "storageClassName": "",
@@ -122,13 +129,13 @@ def render_volume(want: Want, folder: WantedFolder, options: KubeOptions) -> Man
     )
 
 
-def _labels(want: Want) -> dict[str, str]:
-    return {**server_labels(want.server_id), WORLD_GENERATION: str(want.world_generation)}
+def _labels(server_id: ServerId, world_generation: int) -> dict[str, str]:
+    return {**server_labels(server_id), WORLD_GENERATION: str(world_generation)}
 
 
 def see_disk(claim: Claim) -> DiskSeen | None:
     """The size of a claim's volume, and what its growth waits for; None for a folder in a share, which has none."""
-    if not claim.spec.storage_class_name:
+    if claim.is_in_share:
         return None
     asked = read_mib(claim.spec.resources.requests.get("storage", ""))
     if asked is None:

@@ -11,7 +11,7 @@ from overworld.domain.conditions import Reason
 from overworld.domain.errors import EngineRefused, EngineUnavailable
 from overworld.domain.observed import Removal, Want
 from overworld.domain.servers import ServerId
-from overworld.domain.worlds import Storage, say_size
+from overworld.domain.worlds import Storage, WantedFolder, say_size
 from overworld.engines.kube.client import KubeClient, Missing
 from overworld.engines.kube.models import Claim
 from overworld.engines.kube.names import claim_name
@@ -63,8 +63,18 @@ class Worlds:
             if want.folder is None:
                 raise EngineUnavailable("The folder of its world has yet to be made in the share.")
             # First: a claim that names a volume waits for it, a volume without its claim is found again by its name.
-            await send(self._client, VOLUMES, render_volume(want, want.folder, self._options))
+            await self._send_volume(want.server_id, want.world_generation, want.folder)
         await put(self._client, self._paths.claims, render_claim(want, self._options), self._state.claims, Claim)
+
+    async def place(self, server_id: ServerId, generation: int, folder: WantedFolder) -> None:
+        """The claim of a generation that a worker has begun has that folder as its volume. Nothing is made for one that
+        was given up or is gone."""
+        claim = self._state.claims.find(claim_name(server_id, generation))
+        if claim is not None and claim.is_in_share and claim.is_being_made:
+            await self._send_volume(server_id, generation, folder)
+
+    async def _send_volume(self, server_id: ServerId, generation: int, folder: WantedFolder) -> None:
+        await send(self._client, VOLUMES, render_volume(server_id, generation, folder, self._options))
 
     async def grow(self, want: Want) -> None:
         """The claim of the wanted generation asks for the wanted size, if it has a disk that is smaller; the cluster
@@ -102,17 +112,21 @@ class Worlds:
         if self._state.is_active(server_id) and self._generation_in_use(server_id) == generation:
             raise EngineUnavailable(f"server {server_id} still runs on what is to be removed")
         name = claim_name(server_id, generation)
-        is_share = removal.storage is Storage.SHARE
         claim = self._state.claims.find(name)
+        # The volume first, or it would outlive its claim for good. It goes once the claim has (a finalizer of the
+        # cluster's); whatever dies in between, the claim is there to tell of it.
+        is_share = (
+            claim is not None and claim.is_in_share if removal.storage is None else removal.storage is Storage.SHARE
+        )
+        if is_share:
+            # Never by its policy: Delete would have the driver remove the share. Also without a claim, for a first
+            # volume is made before it.
+            await self._client.delete(f"{VOLUMES}/{volume_name(self._options.namespace, server_id, generation)}")
+        elif claim is not None and claim.spec.volume_name:
+            await self._delete_with_claim(claim.spec.volume_name)
         if claim is not None:
-            if claim.spec.volume_name and not is_share:
-                # First, or the volume would outlive its claim for good (its class retains it).
-                await self._delete_with_claim(claim.spec.volume_name)
             await self._client.delete(f"{self._paths.claims}/{name}", uid=claim.metadata.uid)
             await self._until_gone(lambda: self._state.claims.find(name) is None, f"the volume claim {name}")
-        if is_share:
-            # Also without a claim: a volume is made before it, and outlives it where this died in between.
-            await self._client.delete(f"{VOLUMES}/{volume_name(self._options.namespace, server_id, generation)}")
 
     async def _delete_with_claim(self, volume: str) -> None:
         try:

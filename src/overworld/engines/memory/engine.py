@@ -9,6 +9,7 @@ from datetime import datetime
 from overworld.domain.games import Protocol
 from overworld.domain.observed import Launch, Layout, Observed, Phase, Removal, Usage, Want
 from overworld.domain.servers import ServerId
+from overworld.domain.worlds import WantedFolder
 from overworld.engines.base import Engine, Wake
 from overworld.engines.memory.world import MemoryWorld
 
@@ -75,6 +76,11 @@ class MemoryEngine(Engine):
         await self._go_wrong("delete", removal.server_id, self.fault)
         self.world.delete(removal)
         await self._go_wrong("delete", removal.server_id, self.late_fault)
+
+    async def place_world(self, server_id: ServerId, world_generation: int, folder: WantedFolder) -> None:
+        await self._go_wrong("place", server_id, self.fault)
+        self.world.place_world(server_id, world_generation)
+        await self._go_wrong("place", server_id, self.late_fault)
 
     async def usage(self, server_id: ServerId) -> Usage | None:
         await self._go_wrong("usage", server_id, self.fault)

@@ -46,6 +46,8 @@ class Machine:
     """All that exists of one server. ``turn`` grows with every change of phase, so that a late timer does nothing."""
 
     worlds: frozenset[int] = frozenset()
+    begun: frozenset[int] = frozenset()
+    given_up: frozenset[int] = frozenset()
     process: ProcessSeen | None = None
     want: Want | None = None
     proves_save: bool = False
@@ -99,7 +101,8 @@ class MemoryWorld:
         machine = self.machines.get(server_id)
         if machine is None:
             return Observed(server_id, complete=True)
-        return Observed(server_id, True, machine.process, machine.worlds, exists=True)
+        begun, given_up = machine.begun, machine.given_up
+        return Observed(server_id, True, machine.process, machine.worlds, exists=True, begun=begun, given_up=given_up)
 
     def apply(self, want: Want, launch: Launch) -> None:
         """What ``Engine.apply`` promises, at once."""
@@ -135,6 +138,24 @@ class MemoryWorld:
             machine.worlds |= {generation}
             self._tell(server_id)
 
+    def begin_world(self, server_id: ServerId, generation: int) -> None:
+        """A generation in a share that a worker waits for the folder of."""
+        self.machines[server_id].begun |= {generation}
+        self._tell(server_id)
+
+    def place_world(self, server_id: ServerId, generation: int) -> None:
+        """What ``Engine.place_world`` promises: nobody waits for its folder any more."""
+        if (machine := self.machines.get(server_id)) is not None:
+            machine.begun -= {generation}
+            self._tell(server_id)
+
+    def give_up_world(self, server_id: ServerId, generation: int) -> None:
+        """The worker makes nothing of it."""
+        machine = self.machines[server_id]
+        machine.begun -= {generation}
+        machine.given_up |= {generation}
+        self._tell(server_id)
+
     def delete(self, removal: Removal) -> None:
         """What ``Engine.delete`` promises."""
         machine = self.machines.get(removal.server_id)
@@ -149,7 +170,10 @@ class MemoryWorld:
         elif removal.world_generation in machine.worlds:
             machine.worlds -= {removal.world_generation}
             self._hear(removal.server_id, f"removed world {removal.world_generation}")
-        if not machine.worlds and machine.process is None:
+        else:
+            machine.begun -= {removal.world_generation}
+            machine.given_up -= {removal.world_generation}
+        if not (machine.worlds or machine.begun or machine.given_up) and machine.process is None:
             del self.machines[removal.server_id]
             self.consoles.pop(removal.server_id, None)
         self._tell(removal.server_id)

@@ -136,9 +136,14 @@ def memory(**changes: Any) -> str:
 
 
 def claim(
-    generation: int = 1, *, phase: str = "Bound", deleted: str | None = None, unfinished: str | None = None
+    generation: int = 1,
+    *,
+    phase: str = "Bound",
+    deleted: str | None = None,
+    unfinished: str | None = None,
+    storage_class: str = "overworld-world",
 ) -> Claim:
-    """A volume claim of a world."""
+    """A volume claim of a world; without a class it is in a share."""
     content: dict[str, Any] = {
         "metadata": {
             "name": f"{SERVER_ID}-world-{generation}",
@@ -146,7 +151,7 @@ def claim(
             "deletionTimestamp": deleted,
             "annotations": {} if unfinished is None else {UNFINISHED: unfinished},
         },
-        "spec": {"volumeName": "pv-1"},
+        "spec": {"volumeName": "pv-1", "storageClassName": storage_class},
         "status": {"phase": phase},
     }
     return msgspec.json.decode(json.dumps(content), type=Claim)

@@ -37,9 +37,11 @@ async def test_facts_are_told_at_once() -> None:
     world.change(starting())
     world.change(starting(phase=Phase.READY))
     world.change(replace(world.seen, worlds=frozenset({1, 2})))
+    world.change(replace(world.seen, begun=frozenset({3})))
+    world.change(replace(world.seen, given_up=frozenset({3}), begun=frozenset()))
     world.change(Observed("meadow", complete=True))
     world.change(starting())
-    assert len(world.woken) == 5
+    assert len(world.woken) == 7
 
 
 async def test_words_are_told_later_and_once() -> None:

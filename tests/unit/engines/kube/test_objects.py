@@ -62,7 +62,7 @@ OBJECTS = {
     "claim": render_claim(WANT, OPTIONS),
     "claim-large": render_claim(replace(WANT, storage=Storage.DISK, disk_mib=16384), OPTIONS),
     "claim-share": render_claim(SHARED, OPTIONS),
-    "volume-share": render_volume(SHARED, FOLDER, OPTIONS),
+    "volume-share": render_volume(SHARED.server_id, SHARED.world_generation, FOLDER, OPTIONS),
     "service-azure": render_service(WANT, LEASED, OPTIONS),
     "service-balancer-of-its-own": render_service(WANT, WantedAddress(), OPTIONS),
     "service-inside": render_service(WANT, WantedAddress(), INSIDE),

@@ -7,15 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from overworld.domain.observed import Phase, ProcessSeen
 from overworld.engines.kube.exits import remember
-from overworld.engines.kube.models import Pod
-from overworld.engines.kube.names import BEING_MADE, UNWANTED
+from overworld.engines.kube.models import Claim, Pod
+from overworld.engines.kube.names import BASE_GENERATION, BEING_MADE, STEWARD_OF, UNWANTED, WORLD_GENERATION
 from overworld.engines.kube.seen import ServerObjects, see_process, see_way_in
 from unit.engines.kube.cluster_objects import (
     ENDED_AT,
     READY,
+    SERVER_ID,
+    STARTED,
     claim,
     deployment,
     memory,
@@ -214,6 +217,51 @@ def test_what_is_still_being_made_is_no_world(mark: str) -> None:
     seen = ServerObjects(deployment=None, pods=(), claims=(claim(2, unfinished=mark),), services=())
     assert seen.worlds == set()
     assert seen.exists
+
+
+def of_worker(one: Claim, *stewards: Pod) -> ServerObjects:
+    """A server that runs on its first world, and what workers have begun besides."""
+    return replace(objects(), claims=(claim(1), one), stewards=stewards)
+
+
+@pytest.mark.parametrize(
+    ("one", "waits"),
+    [
+        (claim(2, phase="Pending", unfinished=BEING_MADE, storage_class=""), True),
+        (claim(2, phase="Bound", unfinished=BEING_MADE, storage_class=""), False),
+        (claim(2, phase="Pending", unfinished=UNWANTED, storage_class=""), False),
+        (claim(2, phase="Pending", storage_class=""), False),
+        (claim(2, phase="Pending", unfinished=BEING_MADE), False),
+        (claim(2, phase="Pending", unfinished=BEING_MADE, storage_class="", deleted=STARTED), False),
+    ],
+    ids=["begun", "has it", "given up", "the controller's own", "a disk", "being removed"],
+)
+def test_what_is_begun_in_a_share_waits_for_its_folder(one: Claim, waits: bool) -> None:
+    """Until it has it, and nothing else does."""
+    assert of_worker(one).begun == ({2} if waits else set())
+
+
+def test_what_was_given_up_in_a_share_is_removed_when_no_pod_has_it() -> None:
+    """Neither a steward that works on it, nor one that reads it for another generation; a disk is not the planner's."""
+    shared = claim(2, unfinished=UNWANTED, storage_class="")
+    assert of_worker(shared).given_up == {2}
+    for has in ({WORLD_GENERATION: "2"}, {WORLD_GENERATION: "3", BASE_GENERATION: "2"}):
+        steward = replace_labels(pod(), {STEWARD_OF: SERVER_ID, **has})
+        assert of_worker(shared, steward).given_up == set()
+    assert of_worker(claim(2, unfinished=UNWANTED)).given_up == set()
+    assert of_worker(claim(2, unfinished=BEING_MADE, storage_class="")).given_up == set()
+
+
+def test_the_world_that_a_server_runs_on_is_never_unwanted() -> None:
+    """Whoever has marked it."""
+    seen = replace(objects(), claims=(claim(1, unfinished=UNWANTED, storage_class=""),))
+    assert not seen.unwanted
+    assert not seen.given_up
+
+
+def replace_labels(one: Pod, labels: dict[str, str]) -> Pod:
+    """The pod under other labels."""
+    return structs.replace(one, metadata=structs.replace(one.metadata, labels=labels))
 
 
 def test_worlds_that_are_being_removed_are_none() -> None:

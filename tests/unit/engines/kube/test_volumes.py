@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from overworld.domain.worlds import DiskSeen, say_size
+from overworld.domain.worlds import DiskSeen, WantedFolder, say_size
 from overworld.engines.kube.models import Claim
-from overworld.engines.kube.volumes import read_mib, see_disk
+from overworld.engines.kube.options import KubeOptions
+from overworld.engines.kube.volumes import read_mib, render_claim_like, render_volume, see_disk
 
 RESIZING = {"type": "Resizing", "status": "True"}
 TO_START = {"type": "FileSystemResizePending", "status": "True", "message": "Waiting for user to start a pod"}
@@ -63,6 +64,19 @@ def test_a_claim_without_a_disk_has_no_size_yet() -> None:
 def test_a_folder_in_a_share_has_no_size() -> None:
     """The figure that its claim must have means nothing."""
     assert see_disk(claim(storage_class="")) is None
+
+
+def test_another_generation_is_of_the_same_kind() -> None:
+    """A disk of the same class and size; in a share it names the volume that it waits for."""
+    options = KubeOptions(namespace="games")
+    disk = render_claim_like(claim("16Gi"), "x", 2, options, {})["spec"]
+    assert (disk["storageClassName"], disk["resources"]["requests"]) == ("overworld-world", {"storage": "16Gi"})
+    assert "volumeName" not in disk
+    folder = render_claim_like(claim(storage_class=""), "x", 2, options, {})["spec"]
+    volume = render_volume("x", 2, WantedFolder("driver", {}, ()), options)
+    assert (folder["storageClassName"], folder["volumeName"]) == ("", volume["metadata"]["name"])
+    assert volume["spec"]["claimRef"]["name"] == "x-world-2"
+    assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
 
 
 @pytest.mark.parametrize(
