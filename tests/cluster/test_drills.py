@@ -25,7 +25,7 @@ from s3 import S3
 from waiting import eventually
 
 WORLD = "os.mkdir('world'); open('world/world.mt', 'w').write('gameid = minetest_game\\n')"
-BROKEN = "open('world/map.sqlite', 'w').write('no database at all, but as long as the head of one ' * 99)"
+BROKEN = "open('world/world.mt', 'a').write('backend = one-that-nobody-knows\\n')"
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,9 @@ async def test_the_game_is_started_on_what_was_restored(savings: Savings) -> Non
     await is_gone(savings)
     await savings.fill(BROKEN)
     bad = await savings.save()
-    with pytest.raises(RepositoryDamaged, match=r"Luanti does not start on the restored world: .*database"):
+    with pytest.raises(
+        RepositoryDamaged, match=r"Luanti does not start on the restored world: .*one-that-nobody-knows"
+    ):
         await savings.drill(bad, luanti)
     await is_gone(savings)
     assert (await savings.drill(bad)).differences == ()

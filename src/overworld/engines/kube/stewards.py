@@ -15,7 +15,7 @@ from overworld.engines.kube.client import KubeClient, Missing
 from overworld.engines.kube.exec import Exec
 from overworld.engines.kube.manifests import Manifest
 from overworld.engines.kube.models import Claim
-from overworld.engines.kube.names import BEING_MADE, STEWARD, UNFINISHED, UNWANTED, claim_name
+from overworld.engines.kube.names import BEING_MADE, STEWARD, UNFINISHED, UNWANTED, claim_name, scratch_name
 from overworld.engines.kube.options import KubeOptions
 from overworld.engines.kube.paths import Paths
 from overworld.engines.kube.pending import say_no_image, say_unscheduled
@@ -206,7 +206,8 @@ class Stewards:
 
     def _say_why(self, server_id: ServerId) -> str:
         objects = self._state.objects(server_id)
-        for pod in (*objects.stewards, *objects.pods):
+        drills = scratch_name(server_id)
+        for pod in (one for one in (*objects.stewards, *objects.pods) if one.metadata.name != drills):
             says = say_no_image(pod) or ("" if pod.spec.node_name else say_unscheduled(pod, objects.claims))
             if says:
                 return says
