@@ -180,6 +180,12 @@ class Pod(Object, frozen=True):
         return any(one.name == STEWARD for one in (*spec.containers, *spec.init_containers))
 
     @property
+    def has_begun(self) -> bool:
+        """Whether anything in it runs or ran."""
+        statuses = (*self.status.container_statuses, *self.status.init_container_statuses)
+        return any(one.state.running is not None or one.state.terminated is not None for one in statuses)
+
+    @property
     def steward_runs(self) -> bool:
         """Whether programs can be run in its steward."""
         return self.runs(STEWARD)

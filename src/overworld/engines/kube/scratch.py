@@ -49,23 +49,33 @@ class Scratch:
         self._container: str = first["name"]
 
     async def await_room(self) -> None:
-        """Returns once programs can be run there. What an earlier attempt has left is taken over if it is the same and
-        no game has begun in it, else its end is waited for."""
+        """Returns once programs can be run there. What an earlier attempt has left is ended first, unless it is the
+        same and has not begun: one that seems to run may have been told to end."""
         give_up_at = monotonic() + ROOM_WITHIN_SECONDS
+        is_ours = False
         while True:
             changed = self._work.changed()
             pod = self._work.find(self._name)
             if pod is None:
                 await self._work.create(self._manifest)
+                is_ours = True
             elif pod.metadata.deletion_timestamp is None and not pod.is_over:
-                if pod.runs(self._container) and is_as(pod, self._manifest):
-                    return
-                for container in (RESTORER, STEWARD):
-                    if pod.runs(container):
-                        await self._work.tell(self._name, container, "end")
+                is_ours = is_ours or not pod.has_begun
+                if is_ours and is_as(pod, self._manifest):
+                    if pod.runs(self._container):
+                        return
+                else:
+                    await self._end_left(pod)
+            else:
+                is_ours = False
             if monotonic() > give_up_at:
                 raise EngineUnavailable(self._say_no_room(pod))
             await self._work.look_again(changed)
+
+    async def _end_left(self, pod: Pod) -> None:
+        for container in (RESTORER, STEWARD):
+            if pod.runs(container):
+                await self._work.tell(self._name, container, "end")
 
     @asynccontextmanager
     async def run(
