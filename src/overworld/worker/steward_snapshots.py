@@ -137,8 +137,8 @@ class StewardSnapshots(Snapshots):
         size: Size,
         boot: Boot | None,
     ) -> Compared:
+        # First: the pod of the drill would end of idleness while this takes long.
         present = await self.present_tree(world, deadline)
-        # In a pod of its own, with nothing but room on a node.
         room, options = _room_mib(size), self._stewards.options
         begun = None if boot is None else render_begun(boot)
         if begun is None:
