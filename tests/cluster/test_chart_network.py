@@ -201,6 +201,7 @@ def test_only_what_is_named_passes(net: Net) -> None:
     not_from_outside = {
         ("castle", READY_PORT),
         ("castle", 10250),
+        (STEWARD, GAME),
         ("web", GAME),
         ("controller", 8470),
         ("monitor", GAME),

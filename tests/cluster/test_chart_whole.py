@@ -236,7 +236,7 @@ def ended(whole: Whole, answer: httpx.Response) -> dict[str, Any]:
 def test_worlds_are_saved_restored_cloned_and_looked_into(whole: Whole) -> None:
     """By the worker of the chart, with its rights and under its policies: a running game is saved quieted, its database
     by SQLite; its files are read and changed through web; a restore goes back and its undo forward; a stop is saved,
-    and a server made of it. No key is in any object but the operator's Secret."""
+    proven by the game that starts on it, and a server made of it. No key is in any object but the operator's Secret."""
     name_the_worker(whole)
     created = json_of(whole.api.post("/servers", json={"name": "garden", "game": "luanti"}))
     url = f"/servers/{created['id']}"
@@ -266,6 +266,8 @@ def test_worlds_are_saved_restored_cloned_and_looked_into(whole: Whole) -> None:
     assert last is not None
     assert last["quiet"] == "stopped"
     assert whole.api.get(note, params={"path": "note.txt"}).content == b"after"  # of a stopped server
+    ended(whole, whole.api.post(f"{url}/prove", json={"save_id": last["id"]}))
+    assert json_of(whole.api.get(f"/saves/{last['id']}"))["proof"] == "booted"
     clone = ended(whole, whole.api.post(f"/saves/{last['id']}/clone", json={"name": "copy"}))
     copied = whole.api.get(f"/servers/{clone['server_id']}/files/content", params={"path": "note.txt"})
     assert copied.content == b"after"

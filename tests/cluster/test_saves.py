@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cluster.harness.cluster import Cluster
-from cluster.harness.commands import CommandFailed
-from cluster.harness.image_builds import REGISTRY, TAG, build_images
+from cluster.harness.image_builds import build_images
 from cluster.harness.names import HOST_ADDRESS
 from cluster.kube_stage import KubeStage
-from cluster.rights import WORKER
-from cluster.saver import MINUTE, render
-from cluster.world_stage import KubeWorldStage
+from cluster.saver import MINUTE, Errand
+from cluster.savings import PASSWORD, Savings
 from contract.test_engine import reaches
 from overworld.domain.errors import Conflict, EngineUnavailable, SaveDeadline, SaveStoreRefused
 from overworld.domain.observed import Phase, Removal
-from overworld.engines.base import gather_answer
 from overworld.engines.kube.names import claim_name, steward_name
-from overworld.saves.base import Repository, SaveResult
-from overworld.saves.options import ResticOptions
-from overworld.saves.program import find_restic
-from overworld.saves.restic import Restic
-from overworld.worker.snapshots import NothingToSave, Part, World
-from overworld.worker.steward_snapshots import StewardSnapshots
+from overworld.saves.base import Repository
+from overworld.worker.snapshots import NothingToSave, Part
 from s3 import S3, SECRET
 from waiting import eventually
 
-PASSWORD = "the-password-of-its-repository"
 AWKWARD = """
 import os, time
 os.makedirs('a/b/empty'); os.mkdir('closed'); os.mkdir('shut'); open('shut/in', 'w').write('x')
@@ -44,92 +32,6 @@ open('a/ü' + 'n' * 200, 'w').write('long'); open('sparse', 'wb').truncate(10_00
 os.chmod('hidden', 0o600); os.chmod('a/file', 0o640); os.utime('hidden', ns=(1, 1_234_567_890_123_456_789))
 os.chmod('shut', 0o555); os.chmod('closed', 0o750); os.utime('a/b', ns=(1, 1_000_000_000))
 """
-
-
-class Savings:
-    """One server with its world in a cluster, a worker, and a store that pods reach by TLS."""
-
-    def __init__(self, stage: KubeStage, s3: S3, folder: Path) -> None:
-        self.stage = stage
-        self.s3 = s3
-        stage.options = replace(stage.options, steward_image=f"{REGISTRY}/overworld:{TAG}")
-        self.place = KubeWorldStage(stage, stage.want())
-        self.world = World(self.place.server_id, 1, 1)
-        self.repository = s3.location().repository(self.place.server_id, PASSWORD)
-        self.store = Restic(find_restic(), folder / "cache")
-        self.snapshots = StewardSnapshots(self.place.worker.stewards, ResticOptions())
-        self.kubeconfig = stage.accounts.write(WORKER, folder / "worker.yaml")
-
-    async def start(self, *, running: bool) -> None:
-        """The server is there, its world empty, its repository made."""
-        self.engine = await self.stage.engine()
-        self.want = replace(self.place.want, running=running)
-        self.launch = self.stage.launch(self.engine, self.want, "good")
-        await self.engine.apply(self.want, self.launch)
-        await self.store.ensure_repository(self.repository, may_make=True)
-        if running:
-            await reaches(self.engine, self.want, Phase.READY)
-            await self.place.start()
-        else:
-            await self.place.worker.start(lambda _: None)
-
-    async def fill(self, code: str, generation: int = 1) -> None:
-        """Run it where the world is, as the game's user."""
-        if self.want.running:
-            await self.place.play(code)
-        else:
-            await self.tree(generation)  # so that there is a steward
-            name = steward_name(self.place.server_id, generation)
-            change = f"import os; os.chdir('/world')\n{code}"
-            await asyncio.to_thread(self.stage.kubectl, "exec", name, "--", "/usr/bin/python3", "-I", "-c", change)
-
-    async def save(self, **given: Any) -> SaveResult:
-        """The world in the store."""
-        values = {"excludes": (), "staged": (), "parent": None, "tags": ["t"], "deadline": MINUTE, **given}
-        return await self.snapshots.save(self.world, self.repository, progress=lambda _: None, **values)
-
-    async def restore(self, save: SaveResult, generation: int, part: Part | None = None) -> None:
-        """That save, or that part of it, as another generation."""
-        await self.snapshots.restore(
-            replace(self.world, generation=generation),
-            self.repository,
-            save.snapshot_id,
-            part=part,
-            progress=lambda _: None,
-            deadline=MINUTE,
-        )
-
-    async def tree(self, generation: int) -> list[dict[str, Any]]:
-        """Everything in that generation."""
-        request = {"verb": "tree", "hash": True}
-        items, _ = await gather_answer(self.place.worlds.run(self.place.server_id, generation, request))
-        return items
-
-    @asynccontextmanager
-    async def worker_process(self, generation: int, restored: str | None) -> AsyncIterator[asyncio.subprocess.Process]:
-        """A worker that saves, or restores; killed at the end of the block."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cluster.saver", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            cwd=Path(__file__).parents[1],
-        )  # fmt: skip
-        assert process.stdin is not None
-        world = replace(self.world, generation=generation)
-        process.stdin.write(render(self.kubeconfig, self.stage.options, self.repository, world, restored))
-        await process.stdin.drain()
-        try:
-            yield process
-        finally:
-            process.kill()
-            await process.wait()
-
-    def programs(self, pod: str) -> str:
-        """What runs in that pod's steward, once there is one."""
-        look = "import glob; print([open(each).read() for each in glob.glob('/proc/[0-9]*/cmdline')])"
-        command = ("exec", pod, "--container=steward", "--", "/usr/bin/python3", "-I", "-c", look)
-        try:
-            return self.stage.kubectl(*command)
-        except CommandFailed:
-            return ""
 
 
 @pytest.fixture(scope="module")
@@ -174,16 +76,10 @@ async def test_what_comes_back_is_what_was_saved(savings: Savings) -> None:
     await savings.restore(save, 3)
     assert await savings.tree(3) == [item for item in before if item["path"] != "hidden"]
 
-    async def drill() -> Any:
-        return await savings.snapshots.drill(
-            savings.world, savings.repository, whole.snapshot_id, saved_at=0, is_still=True, progress=lambda _: None,
-            deadline=MINUTE, boot=None,
-        )  # fmt: skip
-
-    compared = await drill()
+    compared = await savings.drill(whole)
     assert (compared.differences, compared.equal) == ((), 6)
     await savings.fill("open('a/file', 'ab').write(b'more')")
-    assert [one.partition(":")[0] for one in (await drill()).differences] == ["a/file", "twin"]
+    assert [one.partition(":")[0] for one in (await savings.drill(whole)).differences] == ["a/file", "twin"]
     await savings.engine.apply(replace(savings.want, running=False), savings.launch)
     await reaches(savings.engine, savings.want, Phase.STOPPED)
     stopped = await savings.save()
@@ -203,7 +99,7 @@ async def test_a_killed_worker_leaves_nothing_in_the_way(savings: Savings) -> No
     await savings.fill("open('big', 'wb').write(os.urandom(30_000_000))")
     pod = steward_name(savings.place.server_id, 1)
     savings.s3.freeze()
-    async with savings.worker_process(1, None):
+    async with savings.worker_process(Errand(savings.world)):
         await eventually(lambda: "restic" in savings.programs(pod), 30, "restic works")
         assert PASSWORD not in savings.programs(pod)
         assert SECRET not in savings.programs(pod)
@@ -218,17 +114,17 @@ async def test_a_killed_worker_leaves_nothing_in_the_way(savings: Savings) -> No
     before = await savings.tree(1)
     savings.s3.freeze()
     pod = steward_name(savings.place.server_id, 2)
-    async with savings.worker_process(2, save.snapshot_id):
+    half = replace(savings.world, generation=2)
+    async with savings.worker_process(Errand(half, save.snapshot_id)):
         await eventually(lambda: pod in savings.stage.kubectl("get", "pods", "-oname"), 30, "it has begun")
         await eventually(lambda: "restic" in savings.programs(pod), 30, "restic works")
     savings.s3.thaw()
-    half = replace(savings.world, generation=2)
     assert not await savings.snapshots.exists(half)
     assert savings.engine.observed(savings.place.server_id).worlds == {1}
     await savings.restore(save, 2)
     assert await savings.tree(2) == before
     savings.s3.freeze()
-    async with savings.worker_process(3, save.snapshot_id):
+    async with savings.worker_process(Errand(replace(half, generation=3), save.snapshot_id)):
         pod = steward_name(savings.place.server_id, 3)
         await eventually(lambda: pod in savings.stage.kubectl("get", "pods", "-oname"), 30, "it has begun")
     savings.s3.thaw()

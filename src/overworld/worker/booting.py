@@ -7,18 +7,17 @@ import socket
 from pathlib import Path
 from time import monotonic
 
-from overworld.domain.errors import EngineRefused, RepositoryDamaged
+from overworld.domain.errors import EngineRefused
 from overworld.domain.games import Game, Protocol, Ready, Stop
 from overworld.domain.observed import Launch, Phase, Want
 from overworld.domain.servers import Endpoint, Server, ServerId, spec_hash
 from overworld.engines.local.engine import LocalEngine
 from overworld.games.launch import render_launch
 from overworld.games.query import QueryFailed, can_probe, probe
+from overworld.worker.boot_verdicts import ANSWER_SECONDS, TRIES, does_not_answer, does_not_start, was_not_ready
 
 HOST = "127.0.0.1"
 LOOK_SECONDS = 0.2
-ANSWER_SECONDS = 10.0
-TRIES = 3
 STOPPED_WITHIN_SECONDS = 120.0
 
 
@@ -80,10 +79,9 @@ async def _await_ready(engine: LocalEngine, server: Server, game: Game) -> None:
         if process is not None and process.phase is Phase.READY:
             return
         if process is not None and process.phase in {Phase.WAITING, Phase.STOPPED} and process.last_exit is not None:
-            last = process.last_exit.lines[-1] if process.last_exit.lines else "it said nothing"
-            raise RepositoryDamaged(f"{game.title} does not start on the restored world: {last}")
+            raise does_not_start(game, process.last_exit)
         if monotonic() > give_up_at:
-            raise RepositoryDamaged(f"{game.title} was not ready on the restored world in time.")
+            raise was_not_ready(game)
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -94,7 +92,7 @@ async def _await_answer(game: Game, endpoints: tuple[Endpoint, ...]) -> None:
             return
         except QueryFailed as error:
             if attempt == TRIES:
-                raise RepositoryDamaged(f"On the restored world {error}") from error
+                raise does_not_answer(error.detail) from error
 
 
 async def _stop(engine: LocalEngine, wish: Want, launch: Launch) -> None:

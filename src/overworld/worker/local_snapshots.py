@@ -16,7 +16,7 @@ from overworld.saves.base import Repository, SaveResult, SaveStore
 from overworld.worker import booting
 from overworld.worker.comparing import compare, read_tree
 from overworld.worker.placing import find_in_save, left_out, nothing_to_save, put_in_place, settle_staged
-from overworld.worker.snapshots import Boot, Compared, OnProgress, Part, Snapshots, World
+from overworld.worker.snapshots import Boot, Compared, OnProgress, Part, Size, Snapshots, World
 from overworld.worker.threads import in_thread
 
 DRILL = 1
@@ -26,8 +26,6 @@ DRILL = 1
 class LocalSnapshots(Snapshots):
     """By restic on the folders themselves; databases through the agent, as the server's own user. ``scratch`` is a
     folder for drills."""
-
-    boots = True
 
     def __init__(
         self,
@@ -106,6 +104,7 @@ class LocalSnapshots(Snapshots):
         is_still: bool,
         progress: OnProgress,
         deadline: timedelta,
+        size: Size,
         boot: Boot | None,
     ) -> Compared:
         # A room of its own, entered by nobody else, with an engine of its own that starts nothing but this copy.

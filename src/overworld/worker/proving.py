@@ -17,7 +17,7 @@ from overworld.store.server_rows import ServerView
 from overworld.worker.job import Job
 from overworld.worker.runner import Done
 from overworld.worker.save_rows import MIB
-from overworld.worker.snapshots import Boot, World
+from overworld.worker.snapshots import Boot, Size, World
 from overworld.worker.terms import Terms, Tools
 
 PARTS = 12
@@ -52,10 +52,9 @@ class Proving:
 
         job.say(1, 3, "Restoring to scratch.")
         assert save.snapshot_id is not None
-        snapshots = self._tools.snapshots
         game = self._tools.catalogue.find(view.server.game)
-        boot = Boot(view.server, game) if game is not None and game.saving.drill and snapshots.boots else None
-        compared = await snapshots.drill(
+        boot = Boot(view.server, game) if game is not None and game.saving.drill else None
+        compared = await self._tools.snapshots.drill(
             _counterpart(save, view.server),
             repository,
             save.snapshot_id,
@@ -63,6 +62,7 @@ class Proving:
             is_still=_is_still(save, view),
             progress=on_progress,
             deadline=self._terms.deadline,
+            size=Size(save.bytes_total or 0, save.files or 0),
             boot=boot,
         )
         if compared.differences:

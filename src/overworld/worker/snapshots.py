@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -96,11 +96,16 @@ class Boot:
     game: Game
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Of a world when it was saved."""
+
+    bytes: int
+    files: int
+
+
 class Snapshots(ABC):
     """Worlds into the store, and back. ``access`` leads to the files of the present ones."""
-
-    boots: ClassVar[bool]
-    """Whether a drill can start the game."""
 
     def __init__(self, access: WorldAccess) -> None:
         self._access = access
@@ -175,12 +180,14 @@ class Snapshots(ABC):
         is_still: bool,
         progress: OnProgress,
         deadline: timedelta,
+        size: Size,
         boot: Boot | None,
     ) -> Compared:
         """The save restored to scratch and compared with the present ``world``: files that did not change since
         ``saved_at`` (seconds since 1970) are the same to the byte, and where the world ``is_still`` as it was saved
-        everything is. With ``boot`` (None where nothing ``boots``) its game is moreover started on the copy, and
-        answers. Nothing is left behind."""
+        everything is. With ``boot`` its game is moreover started on the copy, and answers. Nothing is left behind.
+
+        Room is looked for by ``size``. That there is none is EngineUnavailable, never damage."""
 
     @abstractmethod
     async def sweep(self, read_busy: Callable[[], Awaitable[Collection[ServerId]]]) -> None:

@@ -29,13 +29,15 @@ from overworld.engines.base import Done
 from overworld.engines.kube.agents import KubeWorlds
 from overworld.engines.kube.exec import Exec
 from overworld.engines.kube.launches import LAYOUT
+from overworld.engines.kube.scratch_pods import render_drill, render_scratch
 from overworld.engines.kube.steward_pods import AGENT, BASE, PYTHON
 from overworld.engines.kube.stewards import Stewards
 from overworld.saves.base import Progress, Repository, SaveResult
 from overworld.saves.options import ResticOptions
 from overworld.worker.comparing import compare
 from overworld.worker.errands import render_options, render_repository
-from overworld.worker.snapshots import Boot, Compared, NothingToSave, OnProgress, Part, Snapshots, World, ask_tree
+from overworld.worker.snapshots import Boot, Compared, NothingToSave, OnProgress, Part, Size, Snapshots, World, ask_tree
+from overworld.worker.steward_booting import begin, render_begun
 
 ERRANDS = ("/opt/overworld/bin/python", "-I", "-m", "overworld.worker.errands")
 """Where the image has it."""
@@ -43,6 +45,7 @@ GRACE_SECONDS = 12.0
 """For restic to remove its lock from the store."""
 SILENCE_SECONDS = 60.0
 """An errand gives a sign of life every 5 s."""
+BLOCK_BYTES = 4096
 SPARE_SECONDS = 120.0
 """Beyond its deadline, for what is done around restic."""
 
@@ -57,8 +60,6 @@ _ERRORS: Mapping[str, type[OverworldError]] = {
 
 class StewardSnapshots(Snapshots):
     """By restic beside each world. What travels there, it is told on standard input."""
-
-    boots = False
 
     def __init__(self, stewards: Stewards, options: ResticOptions) -> None:
         super().__init__(KubeWorlds(stewards))
@@ -133,15 +134,29 @@ class StewardSnapshots(Snapshots):
         is_still: bool,
         progress: OnProgress,
         deadline: timedelta,
+        size: Size,
         boot: Boot | None,
     ) -> Compared:
-        # In a pod of its own, with nothing but room on a node.
-        scratch = self._stewards.run_in_scratch(world.server_id, LAYOUT.world, ERRANDS, grace_seconds=GRACE_SECONDS)
-        done = await self._send(scratch, _render_restore(snapshot_id, None), repository, progress, deadline)
-        async with self._stewards.run_in_scratch(world.server_id, LAYOUT.world, (*PYTHON, AGENT, "tree")) as running:
-            restored = await ask_tree(partial(talk, running), deadline)
+        # First: the pod of the drill would end of idleness while this takes long.
         present = await self.present_tree(world, deadline)
-        return compare(restored, present, saved_at=saved_at, is_still=is_still, besides=done["settled"])
+        room, options = _room_mib(size), self._stewards.options
+        begun = None if boot is None else render_begun(boot)
+        if begun is None:
+            pod = render_scratch(world.server_id, room, options)
+        else:
+            pod = render_drill(begun.want, begun.launch, room, options)
+        async with self._stewards.scratch(pod) as scratch:
+            restoring = scratch.run(LAYOUT.world, ERRANDS, grace_seconds=GRACE_SECONDS)
+            try:
+                done = await self._send(restoring, _render_restore(snapshot_id, None), repository, progress, deadline)
+            except DiskFull as error:
+                raise EngineUnavailable("The disk of the node that the save was restored on is full.") from error
+            async with scratch.run(LAYOUT.world, (*PYTHON, AGENT, "tree")) as running:
+                restored = await ask_tree(partial(talk, running), deadline)
+            compared = compare(restored, present, saved_at=saved_at, is_still=is_still, besides=done["settled"])
+            if begun is not None and not compared.differences:
+                await begin(scratch, begun)
+            return compared
 
     async def sweep(self, read_busy: Callable[[], Awaitable[Collection[ServerId]]]) -> None:
         """There is nothing: stewards end when nobody wants them, and the controller removes what is left of them."""
@@ -167,6 +182,11 @@ class StewardSnapshots(Snapshots):
                 if clock.expired():
                     raise SaveDeadline(f"It took longer than {seconds:g} s and was ended; try again.") from error
                 raise EngineUnavailable("Nothing is heard any more of what was begun at the world.") from error
+
+
+def _room_mib(size: Size) -> int:
+    """For a world that is as large as its save says, each of its files in whole blocks, and what a game adds."""
+    return 256 + (size.bytes + size.files * BLOCK_BYTES) * 5 // 4 // 2**20
 
 
 def _render_restore(snapshot_id: str, part: Part | None) -> dict[str, Any]:

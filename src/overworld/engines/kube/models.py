@@ -158,6 +158,11 @@ class Pod(Object, frozen=True):
         """The container of the game, once the kubelet has seen it."""
         return next((status for status in self.status.container_statuses if status.name == CONTAINER), None)
 
+    def runs(self, container: str) -> bool:
+        """Whether programs can be run in that container."""
+        statuses = (*self.status.container_statuses, *self.status.init_container_statuses)
+        return any(one.name == container and one.state.running is not None for one in statuses)
+
     @property
     def is_steward(self) -> bool:
         """Whether it is a steward alone, and no server's process."""
@@ -176,10 +181,21 @@ class Pod(Object, frozen=True):
         return any(one.name == STEWARD for one in (*spec.containers, *spec.init_containers))
 
     @property
+    def has_begun(self) -> bool:
+        """Whether anything in it runs or ran."""
+        statuses = (*self.status.container_statuses, *self.status.init_container_statuses)
+        return any(one.state.running is not None or one.state.terminated is not None for one in statuses)
+
+    @property
     def steward_runs(self) -> bool:
         """Whether programs can be run in its steward."""
-        statuses = (*self.status.container_statuses, *self.status.init_container_statuses)
-        return any(one.name == STEWARD and one.state.running is not None for one in statuses)
+        return self.runs(STEWARD)
+
+    @property
+    def was_left(self) -> bool:
+        """Whether its steward has ended, so that nobody wants what else may run in it. Never so of a server's pod,
+        whose steward begins before the game and ends after it."""
+        return any(one.name == STEWARD and one.state.terminated is not None for one in self.status.container_statuses)
 
     @property
     def accepts_commands(self) -> bool:

@@ -49,6 +49,8 @@ SELECTOR = f"{MANAGED_BY}={MANAGER}"
 CONTAINER = "game"
 STEWARD = "steward"
 """The container that touches a world for others; docs/decisions/0014."""
+RESTORER = "restorer"
+"""The steward in a drill's pod before its game begins; docs/decisions/0022."""
 
 LAUNCH_KEY = "launch.json"
 FILE_KEY_PREFIX = "config."

@@ -62,6 +62,12 @@ GRACE_MARGIN_SECONDS = 15
 PAUSE_AT_MOST_SECONDS = 900
 """How long a container may stay without a started game. Well above the longest pause after a crash."""
 
+GAMES_ROOM: list[Manifest] = [
+    # Not in memory: the console's log must not count as the game's.
+    {"name": "run", "emptyDir": {"sizeLimit": "64Mi"}},
+    {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+]
+
 
 def render_secret(want: Want, launch: Launch) -> Manifest:
     """The launch and the configuration files. A Secret, because files hold the passwords that owners choose; only
@@ -113,9 +119,6 @@ def render_service(want: Want, address: WantedAddress, options: KubeOptions) -> 
 def render_deployment(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
     """The process. Its hash covers the Secret too, and not whether it runs. Raises EngineRefused if a port of the
     game is one of the keeper's."""
-    for endpoint in want.endpoints:
-        if endpoint.port in {STARTED_PORT, READY_PORT}:
-            raise EngineRefused("PortTaken", f"Port {endpoint.port} is the keeper's own in a pod: use another.")
     deployment: Manifest = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -156,12 +159,17 @@ def _pod_spec(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
         "terminationGracePeriodSeconds": ceil(launch.stop.grace.total_seconds()) + GRACE_MARGIN_SECONDS,
         "securityContext": POD_SECURITY,
         "initContainers": [render_sidecar(options)],
-        "containers": [_container(want, launch, options)],
+        "containers": [render_game(want, launch, options)],
         "volumes": _volumes(want, launch),
     }
 
 
-def _container(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
+def render_game(want: Want, launch: Launch, options: KubeOptions) -> Manifest:
+    """The container of the game, its keeper first. Raises EngineRefused if a port of the game is one of the
+    keeper's."""
+    for endpoint in want.endpoints:
+        if endpoint.port in {STARTED_PORT, READY_PORT}:
+            raise EngineRefused("PortTaken", f"Port {endpoint.port} is the keeper's own in a pod: use another.")
     memory = f"{want.memory_mib + KEEPER_MEMORY_MIB}Mi"
     return {
         "name": CONTAINER,
@@ -207,8 +215,6 @@ def _volumes(want: Want, launch: Launch) -> list[Manifest]:
                 "items": [{"key": LAUNCH_KEY, "path": LAUNCH_KEY}],
             },
         },
-        # Not in memory: the console's log must not count as the game's.
-        {"name": "run", "emptyDir": {"sizeLimit": "64Mi"}},
-        {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+        *GAMES_ROOM,
         ROOM,
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from overworld.engines.kube.host_ports import say_forbidden
 from overworld.engines.kube.models import Claim, Deployment, Pod
-from overworld.engines.kube.names import STEWARD
+from overworld.engines.kube.names import RESTORER, STEWARD
 
 IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
@@ -34,7 +34,7 @@ def say_no_image(pod: Pod) -> str | None:
     for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
         waiting = status.state.waiting
         if waiting is not None and waiting.reason in IMAGE_REASONS:
-            whose = "Overworld's" if status.name == STEWARD else "the game's"
+            whose = "Overworld's" if status.name in {STEWARD, RESTORER} else "the game's"
             return (
                 f"Waiting for {whose} image: it cannot be fetched. The operator should look whether it exists and "
                 f"whether the nodes may fetch it. {waiting.message}".strip()

@@ -3,6 +3,9 @@ right. It waits, and runs programs there for somebody outside. One file, standar
 image.
 
     steward.py wait [SECONDS]            its first process; ends when asked to, or after so long without a program
+    steward.py hold SECONDS              the same, but it fails, so that what comes after it does not begin; unless it
+                                         is told to go
+    steward.py go | end                  tells the first process to go, asks it to end
     steward.py run GRACE FOLDER PROGRAM ...
                                          PROGRAM in FOLDER, for as long as standard input stays open; then it has GRACE
                                          seconds to end
@@ -30,6 +33,7 @@ EOF_SECONDS = 1.0
 """For a program that reads its standard input to end by itself, and to say why."""
 CHUNK = 256 * 1024
 PR_SET_PDEATHSIG = 1
+GO = signal.SIGUSR1
 
 
 def wait(seconds: float | None) -> None:
@@ -90,10 +94,20 @@ def main() -> NoReturn:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
             wait(float(seconds[0]) if seconds else None)
             raise SystemExit(0)
+        case ["hold", seconds]:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+            signal.signal(GO, lambda *_: sys.exit(0))
+            wait(float(seconds))
+            raise SystemExit(1)
+        case ["go" | "end" as word]:
+            os.kill(1, GO if word == "go" else signal.SIGTERM)
+            raise SystemExit(0)
         case ["run", grace, folder, *program] if program:
             raise SystemExit(abs(run(float(grace), folder, program)))
         case _:
-            sys.stderr.write("usage: steward.py wait [SECONDS] | run GRACE FOLDER PROGRAM ...\n")
+            sys.stderr.write(
+                "usage: steward.py wait [SECONDS] | hold SECONDS | go | end | run GRACE FOLDER PROGRAM ...\n"
+            )
             raise SystemExit(2)
 
 

@@ -13,7 +13,6 @@ from overworld.engines.kube.names import (
     STEWARD_OF,
     WORLD_GENERATION,
     claim_name,
-    scratch_name,
     steward_name,
 )
 from overworld.engines.kube.options import KubeOptions
@@ -65,7 +64,7 @@ def render_steward(
     """A pod that is a steward alone, of that generation; an earlier one can be read below ``BASE``. Its volume admits
     one pod: the cluster itself keeps it and a game apart."""
     world: Manifest = {"name": "world", "persistentVolumeClaim": {"claimName": claim_name(server_id, generation)}}
-    pod = _pod(steward_name(server_id, generation), server_id, world, options)
+    pod = render_alone(steward_name(server_id, generation), server_id, world, options)
     pod["metadata"]["labels"][WORLD_GENERATION] = str(generation)
     if base_generation is not None:
         pod["metadata"]["labels"][BASE_GENERATION] = str(base_generation)
@@ -76,12 +75,8 @@ def render_steward(
     return pod
 
 
-def render_scratch(server_id: ServerId, options: KubeOptions) -> Manifest:
-    """A pod whose world is empty, lies on its node's own disk, and is gone with it."""
-    return _pod(scratch_name(server_id), server_id, {"name": "world", "emptyDir": {}}, options)
-
-
-def _pod(name: str, server_id: ServerId, world: Manifest, options: KubeOptions) -> Manifest:
+def render_alone(name: str, server_id: ServerId, world: Manifest, options: KubeOptions) -> Manifest:
+    """A pod that is a steward alone, on that volume."""
     priority = {} if options.priority_class is None else {"priorityClassName": options.priority_class}
     return {
         "apiVersion": "v1",

@@ -4,39 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from time import monotonic
 
 import msgspec
-import structlog
 
 from overworld.domain.errors import Conflict, EngineRefused, EngineUnavailable
 from overworld.domain.servers import ServerId
-from overworld.engines.kube.client import Exists, KubeClient, Missing
-from overworld.engines.kube.exec import Exec, execute
+from overworld.engines.kube.client import KubeClient, Missing
+from overworld.engines.kube.exec import Exec
 from overworld.engines.kube.manifests import Manifest
-from overworld.engines.kube.models import Claim, Pod
-from overworld.engines.kube.names import BEING_MADE, STEWARD, UNFINISHED, UNWANTED, claim_name
+from overworld.engines.kube.models import Claim
+from overworld.engines.kube.names import BEING_MADE, STEWARD, UNFINISHED, UNWANTED, claim_name, scratch_name
 from overworld.engines.kube.options import KubeOptions
 from overworld.engines.kube.paths import Paths
 from overworld.engines.kube.pending import say_no_image, say_unscheduled
+from overworld.engines.kube.pod_work import PodWork
+from overworld.engines.kube.scratch import Scratch
 from overworld.engines.kube.state import ClusterState
-from overworld.engines.kube.steward_pods import PROGRAM, PYTHON, render_scratch, render_steward
+from overworld.engines.kube.steward_pods import render_steward
 from overworld.engines.kube.volumes import render_claim_like
 from overworld.engines.kube.writes import send
 
 READY_WITHIN_SECONDS = 180.0
 """A disk is attached in 10 to 60 s, and a node may have to load the image."""
 GONE_WITHIN_SECONDS = 60.0
-LOOK_SECONDS = 2.0
 GRACE_SECONDS = 2.0
+NOT_SEEN = "The cluster is still being looked at."
 MISSING = "The world is not there. It is made at the first start."
 NO_FOLDER = (
     "The folder of the new world was not made in the share in time. The controller makes it; what it cannot do it says "
     "in the server's condition Placed."
 )
-
-log = structlog.get_logger(__name__)
 
 
 class Stewards:
@@ -58,8 +57,9 @@ class Stewards:
         self._client = client
         self._paths = paths
         self._state = state
-        self._options = options
-        self._changed = changed
+        self.options = options
+        """Of the engine."""
+        self._work = PodWork(client, paths, state, changed)
 
     @asynccontextmanager
     async def run(
@@ -80,7 +80,7 @@ class Stewards:
         """
 
         def make() -> Manifest:
-            return render_steward(server_id, generation, self._options, base_generation=base_generation)
+            return render_steward(server_id, generation, self.options, base_generation=base_generation)
 
         def find() -> str | None:
             for each in filter(None, (generation, base_generation)):
@@ -89,17 +89,21 @@ class Stewards:
             return self._find_in_game(server_id, generation) if base_generation is None else None
 
         pod = await self._until_ready(server_id, find, make)
-        async with self._run_in(pod, grace_seconds, folder, program) as running:
+        async with self._work.run(pod, STEWARD, folder, program, grace_seconds) as running:
             yield running
 
     @asynccontextmanager
-    async def run_in_scratch(
-        self, server_id: ServerId, folder: str, program: Sequence[str], *, grace_seconds: float = GRACE_SECONDS
-    ) -> AsyncIterator[Exec]:
-        """The same where there is no world, but room for one on a node. What is left there stays for a while."""
-        pod = await self._until_ready(server_id, lambda: None, lambda: render_scratch(server_id, self._options))
-        async with self._run_in(pod, grace_seconds, folder, program) as running:
-            yield running
+    async def scratch(self, manifest: Manifest) -> AsyncIterator[Scratch]:
+        """The same where there is no world, but room for one on a node: a pod of ``scratch_pods.py``, which is told to
+        end at the end of the block. Raises EngineUnavailable while no node has room, and EngineRefused."""
+        if not self._state.is_complete:
+            raise EngineUnavailable(NOT_SEEN)
+        scratch = Scratch(self._work, manifest)
+        try:
+            await scratch.await_room()
+            yield scratch
+        finally:
+            await asyncio.shield(scratch.end())
 
     # --- generations
 
@@ -152,7 +156,7 @@ class Stewards:
         while self._state.claims.find(claim_name(server_id, generation)) is not None:
             if monotonic() > give_up_at:
                 raise EngineUnavailable("What was made of the world is still being removed.")
-            await self._look_again(self._changed())
+            await self._work.look_again(self._work.changed())
 
     async def _mark(self, server_id: ServerId, generation: int, mark: str | None) -> None:
         path = f"{self._paths.claims}/{claim_name(server_id, generation)}"
@@ -191,56 +195,33 @@ class Stewards:
     ) -> str:
         """The pod that has a running steward; made if it has to be. What is ending is waited for."""
         if not self._state.is_complete:
-            raise EngineUnavailable("The cluster is still being looked at.")
+            raise EngineUnavailable(NOT_SEEN)
         give_up_at = monotonic() + READY_WITHIN_SECONDS
         while monotonic() < give_up_at:
-            changed = self._changed()
+            changed = self._work.changed()
             name = find_in_game()
             if name is None:
                 name = await self._make(make())
             if name:
                 return name
-            await self._look_again(changed)
+            await self._work.look_again(changed)
         raise EngineUnavailable(f"Nobody was at its world in time. {self._say_why(server_id)}".strip())
 
     async def _make(self, manifest: Manifest) -> str:
         """The name of that pod once it runs, "" before that."""
         name: str = manifest["metadata"]["name"]
-        pod = self._state.pods.find(name)
+        pod = self._work.find(name)
         if pod is None:
-            try:
-                made = await self._client.create(self._paths.pods, manifest)
-            except Exists:  # another worker's, of which the watch has yet to tell
-                return ""
-            except Missing as error:
-                raise EngineUnavailable(f"The namespace of games is gone: {error}") from error
-            self._state.pods.remember(msgspec.json.decode(made, type=Pod))
+            await self._work.create(manifest)
             return ""
         is_usable = pod.metadata.deletion_timestamp is None and not pod.is_over and pod.steward_runs
         return name if is_usable else ""
 
-    async def _look_again(self, changed: asyncio.Event) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
-                await changed.wait()
-
     def _say_why(self, server_id: ServerId) -> str:
         objects = self._state.objects(server_id)
-        for pod in (*objects.stewards, *objects.pods):
+        drills = scratch_name(server_id)
+        for pod in (one for one in (*objects.stewards, *objects.pods) if one.metadata.name != drills):
             says = say_no_image(pod) or ("" if pod.spec.node_name else say_unscheduled(pod, objects.claims))
             if says:
                 return says
         return ""
-
-    @asynccontextmanager
-    async def _run_in(self, pod: str, grace_seconds: float, folder: str, program: Sequence[str]) -> AsyncIterator[Exec]:
-        command = [*PYTHON, PROGRAM, "run", str(grace_seconds), folder, *program]
-        try:
-            async with execute(self._client, f"{self._paths.pods}/{pod}", STEWARD, command) as running:
-                try:
-                    yield running
-                except EngineUnavailable:
-                    log.warning("a program at a world ended without its answer", pod=pod, said=running.words)
-                    raise
-        except Missing as error:
-            raise EngineUnavailable("The pod at its world has just ended.") from error

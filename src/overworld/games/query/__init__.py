@@ -16,7 +16,7 @@ from overworld.domain.servers import Endpoint
 from overworld.games.query import luanti, minecraft, openttd, quake3
 from overworld.games.query.failure import QueryFailed
 
-__all__ = ["QueryFailed", "ask", "can_probe", "has_query", "probe"]
+__all__ = ["QueryFailed", "ask", "can_probe", "has_query", "probe", "probe_at"]
 
 T = TypeVar("T")
 
@@ -56,27 +56,44 @@ async def ask(game: Game, endpoints: Sequence[Endpoint], timeout: float, *, host
     spoken = PROTOCOLS[game.query.protocol].ask if game.query is not None else None
     if spoken is None:
         raise QueryFailed(f"{game.title} has no way to be asked who plays.")
-    return await _speak(spoken, game, endpoints, timeout, host)
+    return await _speak(spoken, game.title, _endpoint(game, endpoints), timeout, host)
 
 
 async def probe(game: Game, endpoints: Sequence[Endpoint], timeout: float, *, host: str | None = None) -> None:  # noqa: ASYNC109
     """Returns when the game itself answered a handshake within ``timeout`` seconds; arguments and errors as ``ask``."""
     if game.query is None:
         raise QueryFailed(f"{game.title} has no protocol in which it could be asked.")
-    await _speak(PROTOCOLS[game.query.protocol].probe, game, endpoints, timeout, host)
+    await probe_at(game.title, game.query.protocol, _endpoint(game, endpoints), timeout, host=host)
 
 
-async def _speak(
-    spoken: Callable[[str, int], Awaitable[T]],
-    game: Game,
-    endpoints: Sequence[Endpoint],
-    seconds: float,
-    host: str | None,
-) -> T:
+async def probe_at(
+    title: str,
+    protocol: str,
+    endpoint: Endpoint,
+    timeout: float,  # noqa: ASYNC109
+    *,
+    host: str | None = None,
+) -> None:
+    """The same of a game of which no more is known; ``protocol`` is its query's."""
+    await _speak(PROTOCOLS[protocol].probe, title, endpoint, timeout, host)
+
+
+def _endpoint(game: Game, endpoints: Sequence[Endpoint]) -> Endpoint:
+    """Where it is asked."""
     assert game.query is not None
     endpoint = next((endpoint for endpoint in endpoints if endpoint.name == game.query.port), None)
     if endpoint is None:
         raise QueryFailed(f"The server has no endpoint for {game.title}'s port {game.query.port} yet.")
+    return endpoint
+
+
+async def _speak(
+    spoken: Callable[[str, int], Awaitable[T]],
+    title: str,
+    endpoint: Endpoint,
+    seconds: float,
+    host: str | None,
+) -> T:
     where = f"{endpoint.protocol}/{host or endpoint.host}:{endpoint.port}"
     try:
         async with asyncio.timeout(seconds):
@@ -84,8 +101,8 @@ async def _speak(
     except QueryFailed:
         raise
     except TimeoutError as error:
-        raise QueryFailed(f"{game.title} did not answer at {where} within {seconds:g} s.") from error
+        raise QueryFailed(f"{title} did not answer at {where} within {seconds:g} s.") from error
     except OSError as error:
-        raise QueryFailed(f"{game.title} cannot be reached at {where}: {error.strerror or error}.") from error
+        raise QueryFailed(f"{title} cannot be reached at {where}: {error.strerror or error}.") from error
     except Exception as error:  # a border: what answers there may be anything
-        raise QueryFailed(f"What {game.title} answered at {where} is malformed: {error!r:.200}") from error
+        raise QueryFailed(f"What {title} answered at {where} is malformed: {error!r:.200}") from error

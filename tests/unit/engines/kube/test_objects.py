@@ -20,7 +20,8 @@ from overworld.engines.kube.manifests import Manifest
 from overworld.engines.kube.names import RENDERED, RESTARTS, SPEC_HASH
 from overworld.engines.kube.objects import render_deployment, render_secret, render_service
 from overworld.engines.kube.options import KubeOptions, ServiceType
-from overworld.engines.kube.steward_pods import render_scratch, render_steward
+from overworld.engines.kube.scratch_pods import render_drill, render_scratch
+from overworld.engines.kube.steward_pods import render_steward
 from overworld.engines.kube.volumes import render_claim, render_volume
 from unit.engines.kube.wants import LAUNCH, WANT
 
@@ -69,7 +70,8 @@ OBJECTS = {
     "secret": render_secret(WANT, LAUNCH),
     "steward": render_steward(WANT.server_id, 2, OPTIONS),
     "steward-with-base": render_steward(WANT.server_id, 3, OPTIONS, base_generation=2),
-    "steward-scratch": render_scratch(WANT.server_id, OPTIONS),
+    "scratch": render_scratch(WANT.server_id, 300, OPTIONS),
+    "scratch-with-game": render_drill(WANT, LAUNCH, 300, OPTIONS),
 }
 
 

@@ -102,3 +102,25 @@ def test_a_program_that_reads_no_more_can_still_answer(program: list[str], tmp_p
         process.stdin.flush()
         assert process.stdout.readline() == b"done\n"
         wait_until(lambda: process.poll() is not None, 20, "it has ended")
+
+
+def test_what_comes_after_it_begins_on_a_word_alone(program: list[str]) -> None:
+    """Neither its idleness nor its end by others lets the next container begin."""
+    with (
+        running([*program, "hold", "1"]) as idle,
+        running([*program, "hold", "1000"]) as ended,
+        running([*program, "hold", "1000"]) as told,
+    ):
+        assert idle.wait(20) == 1
+        for process in (ended, told):
+            wait_until(lambda process=process: _handles(process.pid, steward.GO), 20, "it listens")  # type: ignore[misc]
+        ended.terminate()
+        assert ended.wait(20) == 1
+        told.send_signal(steward.GO)
+        assert told.wait(20) == 0
+
+
+def _handles(pid: int, number: int) -> bool:
+    """Whether that process has a handler for that signal."""
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(status["SigCgt"], 16) >> (number - 1) & 1)
