@@ -101,6 +101,8 @@ class Snapshots(ABC):
 
     boots: ClassVar[bool]
     """Whether a drill can start the game."""
+    works_here: ClassVar[bool]
+    """Whether this machine does the work, and not whichever has the world."""
 
     def __init__(self, access: WorldAccess) -> None:
         self._access = access
@@ -155,6 +157,11 @@ class Snapshots(ABC):
     ) -> None:
         """``world``, a generation that nothing uses yet, is exactly that save, or that ``part`` of it. Until the end
         nobody takes what there is of it for a world. Safe to repeat."""
+
+    @abstractmethod
+    async def make_room(self, server: Server) -> None:
+        """Where nothing is of a server, as in a recovery: its present world can be restored, on what its row says. Safe
+        to repeat. Raises EngineRefused where that cannot be, with what to do instead."""
 
     @abstractmethod
     async def exists(self, world: World) -> bool:

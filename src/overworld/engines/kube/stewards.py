@@ -22,7 +22,7 @@ from overworld.engines.kube.paths import Paths
 from overworld.engines.kube.pending import say_no_image, say_unscheduled
 from overworld.engines.kube.state import ClusterState
 from overworld.engines.kube.steward_pods import PROGRAM, PYTHON, render_scratch, render_steward
-from overworld.engines.kube.volumes import render_claim_like
+from overworld.engines.kube.volumes import render_claim_like, render_lost_claim
 from overworld.engines.kube.writes import send
 
 READY_WITHIN_SECONDS = 180.0
@@ -56,6 +56,8 @@ class Stewards:
         self._state = state
         self._options = options
         self._changed = changed
+        self.is_tidied = True
+        """Whether a controller removes stewards that are over. While none runs another one has to take their place."""
 
     @asynccontextmanager
     async def run(
@@ -141,6 +143,14 @@ class Stewards:
                 raise EngineUnavailable("What was made of the world is still being removed.")
             await self._look_again(self._changed())
 
+    async def begin_lost_world(self, server_id: ServerId, generation: int, mib: int | None) -> None:
+        """As ``begin_world``, where nothing is left to be like: a disk of the class of new worlds, of that size (None:
+        theirs)."""
+        if self._claim(server_id, generation) is None:
+            manifest = render_lost_claim(server_id, generation, mib, self._options, {UNFINISHED: BEING_MADE})
+            made = await send(self._client, self._paths.claims, manifest)
+            self._state.claims.remember(msgspec.json.decode(made, type=Claim))
+
     async def _mark(self, server_id: ServerId, generation: int, mark: str | None) -> None:
         path = f"{self._paths.claims}/{claim_name(server_id, generation)}"
         try:
@@ -192,7 +202,7 @@ class Stewards:
 
     async def _make(self, manifest: Manifest) -> str:
         """The name of that pod once it runs, "" before that."""
-        name: str = manifest["metadata"]["name"]
+        name = manifest["metadata"]["name"] = self._free_name(manifest["metadata"]["name"])
         pod = self._state.pods.find(name)
         if pod is None:
             try:
@@ -205,6 +215,14 @@ class Stewards:
             return ""
         is_usable = pod.metadata.deletion_timestamp is None and not pod.is_over and pod.steward_runs
         return name if is_usable else ""
+
+    def _free_name(self, name: str) -> str:
+        """It; where nobody removes what is over, the first with a number that no pod has which is."""
+        number, free = 1, name
+        while not self.is_tidied and (pod := self._state.pods.find(free)) is not None and pod.is_over:
+            number += 1
+            free = f"{name}-{number}"
+        return free
 
     async def _look_again(self, changed: asyncio.Event) -> None:
         with suppress(TimeoutError):
