@@ -93,6 +93,7 @@ def up(stop_games: bool) -> None:
 def web(parent: int | None) -> None:
     """Run only the API."""
     settings = read_settings()
+    _check_no_recovery(settings)
     from overworld.web.server import serve
 
     # The application is made in the worker, after the fork: connections must not be shared between processes.
@@ -102,6 +103,20 @@ def web(parent: int | None) -> None:
         port=settings.listen_port,
         parent=parent,
     )
+
+
+def _check_no_recovery(settings: Settings) -> None:
+    """Ends the program while a recovery of the database is not ended. Web starts without its database."""
+    from overworld import wiring
+    from overworld.domain.errors import Conflict, Unavailable
+    from overworld.store.recovery_mark import check_no_mark
+
+    try:
+        check_no_mark(wiring.database_url(settings))
+    except Conflict as error:
+        raise click.ClickException(error.detail) from None
+    except Unavailable:
+        return
 
 
 def _make_app(settings: Settings) -> Flask:
@@ -139,9 +154,13 @@ def db_upgrade() -> None:
     """Bring the database's schema to this version. Safe to run twice, and while an older version runs."""
     settings = read_settings(quiet=True)
     from overworld import wiring
-    from overworld.store import schema
+    from overworld.store import recovery_mark, schema
 
-    with_postgres(settings, lambda: schema.upgrade(wiring.database_url(settings)))
+    def upgrade() -> None:
+        recovery_mark.check_no_mark(wiring.database_url(settings))
+        schema.upgrade(wiring.database_url(settings))
+
+    with_postgres(settings, upgrade)
     click.echo("The schema is current.")
 
 

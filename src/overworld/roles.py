@@ -12,6 +12,7 @@ from overworld.domain.errors import Unavailable
 from overworld.recovery_marker import check_no_recovery
 from overworld.settings import Settings
 from overworld.store import schema
+from overworld.store.recovery_mark import check_no_mark
 from overworld.telemetry import serve_metrics
 
 log = structlog.get_logger(__name__)
@@ -19,13 +20,14 @@ log = structlog.get_logger(__name__)
 
 async def run_role(name: str, settings: Settings) -> None:
     """Run the controller, the monitor or a worker until SIGINT or SIGTERM. Raises Unavailable if the database does not
-    answer or its schema is not the one of this version."""
+    answer or its schema is not the one of this version, Conflict while a recovery is not ended."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     check_no_recovery(settings.data_folder)
     catalogue = wiring.load_catalogue(settings)
+    check_no_mark(wiring.database_url(settings))
     if not schema.is_current(wiring.database_url(settings)):
         raise Unavailable("The database's schema is not the one of this version: run `overworld db upgrade`.")
     database = wiring.open_database(settings, name)

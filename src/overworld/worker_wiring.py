@@ -175,13 +175,14 @@ def open_worker_tools(settings: Settings, database: Database, engine: Engine, ca
     )
 
 
-def open_snapshots(settings: Settings, engine: Engine, store: SaveStore) -> Snapshots:
-    """The way of worlds into the store, and back."""
+def open_snapshots(settings: Settings, engine: Engine, store: SaveStore, *, is_tidied: bool = True) -> Snapshots:
+    """The way of worlds into the store, and back. ``is_tidied``: a controller runs."""
     if settings.engine == "kube":
         from overworld.engines.kube.engine import KubeEngine
         from overworld.worker.steward_snapshots import StewardSnapshots
 
         assert isinstance(engine, KubeEngine)
+        engine.stewards.is_tidied = is_tidied
         return StewardSnapshots(engine.stewards, restic_options(settings))
     return open_local_snapshots(settings, store)
 

@@ -166,6 +166,26 @@ def test_the_keys_of_saves_are_the_workers_alone(helm: Helm) -> None:
     assert set().union(*handed.values()) == set()
 
 
+def test_while_recovering_only_the_workers_pod_is_there_and_waits(helm: Helm) -> None:
+    """It has what the worker has, but needs no save keys yet; the database is left empty, and no right is added."""
+    usual = helm.template("o", "system", EVERYTHING)
+    objects = helm.template("o", "system", {**EVERYTHING, "recovering": True})
+    roles = {
+        name: find(objects, "Deployment", f"o-{name}")["spec"] for name in ("web", "controller", "monitor", "worker")
+    }
+    assert {name: role["replicas"] for name, role in roles.items()} == {**dict.fromkeys(roles, 0), "worker": 1}
+    (waits,) = roles["worker"]["template"]["spec"]["containers"]
+    (works,) = find(usual, "Deployment", "o-worker")["spec"]["template"]["spec"]["containers"]
+    assert waits.pop("command") == ["sleep", "infinity"]
+    del works["args"], works["readinessProbe"]
+    keys = next(one["valueFrom"]["secretKeyRef"] for one in waits["env"] if one["name"] == "OVERWORLD_SAVE_KEYS")
+    assert keys.pop("optional") is True
+    assert waits == works
+    assert not [one for one in objects if one["kind"] == "Job"]
+    rights = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "NetworkPolicy")
+    assert [one for one in objects if one["kind"] in rights] == [one for one in usual if one["kind"] in rights]
+
+
 @pytest.mark.parametrize(("release", "values"), [("plain", NONE), ("rich", EVERYTHING)])
 def test_the_api_server_takes_every_object(cluster: Cluster, helm: Helm, release: str, values: Values) -> None:
     """Server-side dry run, which validates each field; with strict checking, none is unknown, and none warned of."""

@@ -16,8 +16,10 @@ from cluster.kube_stage import KubeStage
 from cluster.saver import MINUTE, Errand
 from cluster.savings import PASSWORD, Savings
 from contract.test_engine import reaches
-from overworld.domain.errors import Conflict, EngineUnavailable, SaveDeadline, SaveStoreRefused
+from controlling import make_server
+from overworld.domain.errors import Conflict, EngineRefused, EngineUnavailable, SaveDeadline, SaveStoreRefused
 from overworld.domain.observed import Phase, Removal
+from overworld.domain.worlds import Storage
 from overworld.engines.kube.names import claim_name, steward_name
 from overworld.saves.base import Repository
 from overworld.worker.snapshots import NothingToSave, Part
@@ -133,6 +135,32 @@ async def test_a_killed_worker_leaves_nothing_in_the_way(savings: Savings) -> No
     claims = savings.stage.kubectl("get", "persistentvolumeclaims", "-oname")
     assert claim_name(savings.place.server_id, 3) not in claims
     await eventually(lambda: savings.stage.kubectl("get", "pods", "-oname") == "", 60, "no steward is left")
+
+
+@pytest.mark.timeout(300)
+async def test_a_lost_world_comes_back_where_no_controller_runs(savings: Savings) -> None:
+    """On a new volume of the size that its server's row says; and what is over there is in nobody's way."""
+    await savings.start(running=False)
+    await savings.fill(AWKWARD)
+    before = await savings.tree(1)
+    save = await savings.save()
+    await savings.engine.close()
+    savings.stage.kubectl("delete", "deployments,pods,persistentvolumeclaims", "--all", "--grace-period=1")
+    stewards = savings.place.worker.stewards
+    await eventually(lambda: not stewards.exists(savings.world.server_id, 1), 30, "the loss is seen")
+    stewards.is_tidied = False
+    server = make_server(savings.world.server_id, storage=Storage.DISK, disk_mib=96)
+    for _ in range(2):
+        await savings.snapshots.make_room(server)
+    assert not await savings.snapshots.exists(savings.world)
+    await savings.restore(save, 1)
+    ask = ("get", "pods,persistentvolumeclaims", "--output=jsonpath={.items[*].status.phase}")
+    await eventually(lambda: savings.stage.kubectl(*ask) == "Succeeded Bound", 60, "its steward is over")
+    assert await savings.tree(1) == before
+    size = "--output=jsonpath={.items[0].spec.resources.requests.storage}"
+    assert savings.stage.kubectl("get", "persistentvolumeclaims", size) == "96Mi"
+    with pytest.raises(EngineRefused, match="clone the save into a server with a disk"):
+        await savings.snapshots.make_room(replace(server, storage=Storage.SHARE))
 
 
 async def test_a_deletion_takes_what_works_on_the_world_along(savings: Savings) -> None:

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psycopg
@@ -20,58 +21,128 @@ from overworld.domain.errors import BadInput, Unavailable
 from overworld.domain.programs import Program
 from overworld.store.database import CONNECT_SECONDS, parse_url, translated_errors
 from overworld.store.embedded_files import client_program
+from overworld.store.recovery_mark import MARK_SCHEMA
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile", "service")
 _LOCK_WAIT = "30s"
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _WORDS_BYTES = 2000
+_PIECE_BYTES = 65536
+_HEAD_LINES = 40
+_UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"
+"""Among the first lines of every script; 17 is the first to know it."""
 
 
 def dump_program(url: str) -> Program:
     """The program that prints a dump of that database. Blocking. Raises ``Unavailable`` where PostgreSQL does not
     answer or no pg_dump is new enough for it."""
     url = _plain(url)
-    pg_dump, reads = _find("pg_dump", _major_of(url), newer=True)
+    pg_dump, reads = _find("pg_dump", _major_of(url))
     arguments = [str(pg_dump), "--format=custom", "--compress=0", "--no-owner", "--no-privileges"]
-    return Program(
-        [*arguments, f"--lock-wait-timeout={_LOCK_WAIT}"], _environment(url), [*map(str, reads), *_files_of(url)]
-    )
+    arguments += [f"--exclude-schema={MARK_SCHEMA}", f"--lock-wait-timeout={_LOCK_WAIT}"]
+    return Program(arguments, _environment(url), [*map(str, reads), *_files_of(url)])
 
 
 async def load_dump(url: str, chunks: AsyncIterator[bytes]) -> None:
     """The empty database is what the dump says: all of it, or it is still empty. Raises ``Unavailable`` with
-    pg_restore's words, and what ``chunks`` raises."""
+    PostgreSQL's words, and what ``chunks`` raises.
+
+    pg_restore writes a script and psql runs it in one transaction, so that a newer pg_restore fills an older PostgreSQL
+    too: the one setting that this does not know is left out on the way.
+    """
     url = _plain(url)
     major = await asyncio.to_thread(_major_of, url)
-    pg_restore, _ = await asyncio.to_thread(_find, "pg_restore", major, newer=False)
+    pg_restore, _ = await asyncio.to_thread(_find, "pg_restore", major, newest=True)
+    environment = {"PATH": os.defpath, **_environment(url)}
+    quietly = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-", f"--dbname={_name_of(url)}")
+    async with (
+        _running(environment, pg_restore, "--file=-", "--exit-on-error", "--no-owner", "--no-privileges") as reader,
+        _running(environment, pg_restore.with_name("psql"), *quietly) as writer,
+    ):
+        feeding = asyncio.create_task(_feed(reader, chunks))
+        try:
+            await _pass_on(reader, writer)
+            await feeding
+        finally:
+            feeding.cancel()
+        problem = await reader.end()
+        if not problem:
+            await writer.write(b"COMMIT;\n")  # without this line, whatever ended it, nothing has changed
+        problem = await writer.end() or problem
+    if problem:
+        raise Unavailable(f"The database cannot be brought back: {problem}")
+
+
+class _Running:
+    """One of PostgreSQL's programs at work."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        assert process.stderr is not None
+        self._words = asyncio.create_task(process.stderr.read())
+
+    async def write(self, piece: bytes) -> bool:
+        """Whether it still takes what it is given; else its words say why it has ended."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(piece)
+            await self.process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    async def end(self) -> str:
+        """It has got everything, and has ended; why it failed, "" if it did not."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        status = await self.process.wait()
+        said = (await self._words).decode(errors="replace")[-_WORDS_BYTES:].strip()
+        return (said or f"it ended with {status}") if status else ""
+
+
+@asynccontextmanager
+async def _running(environment: dict[str, str], program: Path, *arguments: str) -> AsyncIterator[_Running]:
     process = await asyncio.create_subprocess_exec(
-        *(str(pg_restore), "--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"),
-        f"--dbname={_name_of(url)}",
+        program,
+        *arguments,
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE if program.name == "pg_restore" else asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.defpath, **_environment(url)},
+        env=environment,
         start_new_session=True,
     )
-    assert process.stdin is not None
-    assert process.stderr is not None
-    words = asyncio.create_task(process.stderr.read())
+    running = _Running(process)
     try:
-        async for chunk in chunks:
-            process.stdin.write(chunk)
-            await process.stdin.drain()
-        process.stdin.close()
-        status = await process.wait()
-    except (BrokenPipeError, ConnectionResetError):  # it ended before it had read all; its words say why
-        status = await process.wait()
+        yield running
     finally:
         if process.returncode is None:
             process.kill()
-            await process.wait()
-        said = (await words).decode(errors="replace")
-    if status != 0:
-        raise Unavailable(f"The database cannot be brought back: {said[-_WORDS_BYTES:].strip() or 'no reason given'}")
+        await running.end()
+
+
+async def _feed(reader: _Running, chunks: AsyncIterator[bytes]) -> None:
+    try:
+        async for chunk in chunks:
+            if not await reader.write(chunk):
+                return
+    finally:
+        assert reader.process.stdin is not None
+        reader.process.stdin.close()
+
+
+async def _pass_on(reader: _Running, writer: _Running) -> None:
+    script = reader.process.stdout
+    assert script is not None
+    goes_on = await writer.write(b"BEGIN;\n")
+    for _ in range(_HEAD_LINES):
+        line = await script.readline()
+        if line != _UNKNOWN_BEFORE_17:
+            goes_on = goes_on and await writer.write(line)
+    while goes_on and (piece := await script.read(_PIECE_BYTES)):
+        goes_on = await writer.write(piece)
+    if not goes_on:
+        reader.process.kill()  # nobody reads what it writes
 
 
 def _major_of(url: str) -> int:
@@ -79,21 +150,21 @@ def _major_of(url: str) -> int:
         return connection.info.server_version // 10000
 
 
-def _find(name: str, major: int, *, newer: bool) -> tuple[Path, list[Path]]:
-    """The program of the server's own version, else (``newer``) the oldest that is newer, which can read it too; and
-    what it has to read besides the system."""
+def _find(name: str, major: int, *, newest: bool = False) -> tuple[Path, list[Path]]:
+    """The program of the server's own version, else the oldest that is newer; or (``newest``) the newest, which reads
+    every dump. And what it has to read besides the system."""
     ours, reads = client_program(name)
     on_path = shutil.which(name)
     candidates = [ours, *_DEBIAN.glob(f"*/bin/{name}"), *([Path(on_path)] if on_path else [])]
     versions = {path: version for path in candidates if (version := _version_of(path)) is not None}
-    fitting = [path for path, version in versions.items() if version == major or (newer and version > major)]
+    fitting = [path for path, version in versions.items() if version >= major]
     if not fitting:
         found = ", ".join(sorted({str(version) for version in versions.values()})) or "none"
         raise Unavailable(
-            f"PostgreSQL {major} needs a {name} of its own version (found: {found}): install Debian's"
+            f"PostgreSQL {major} needs a {name} of its version or newer (found: {found}): install Debian's"
             f" postgresql-client-{major}, or put it on PATH."
         )
-    chosen = min(fitting, key=lambda path: versions[path])
+    chosen = (max if newest else min)(fitting, key=lambda path: versions[path])
     return chosen, reads if chosen == ours else [chosen.resolve().parent]
 
 

@@ -34,7 +34,7 @@ def upgrade(url: str, revision: str = NEWEST) -> None:
     Raises ``Unavailable`` if PostgreSQL is older than 15 or does not answer, if a table stays locked for more than
     5 s (then nothing was changed: try again), or if the schema is of a newer Overworld.
     """
-    with translated_errors(), _connect(url) as connection:
+    with translated_errors(), connect(url) as connection:
         _check_version(connection)
         found = _read_revision(connection)
         if found == revision:
@@ -58,7 +58,7 @@ def upgrade(url: str, revision: str = NEWEST) -> None:
 
 def current_revision(url: str) -> str | None:
     """The revision that the schema is at; None for an empty database."""
-    with translated_errors(), _connect(url) as connection:
+    with translated_errors(), connect(url) as connection:
         return _read_revision(connection)
 
 
@@ -79,7 +79,8 @@ def _read_revision(connection: sqlalchemy.Connection) -> str | None:
     return found
 
 
-def _connect(url: str) -> sqlalchemy.Connection:
+def connect(url: str) -> sqlalchemy.Connection:
+    """One connection of its own, for what is done once. Close it. Raises the driver's errors."""
     engine = sqlalchemy.create_engine(
         parse_url(url),
         poolclass=NullPool,

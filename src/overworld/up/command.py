@@ -25,6 +25,7 @@ from overworld.store import world_leases
 from overworld.store.database import Database
 from overworld.store.lease import release_all_of
 from overworld.store.recovery import find_recovery
+from overworld.store.recovery_mark import check_no_mark
 from overworld.store.schema import upgrade
 from overworld.telemetry import serve_metrics
 from overworld.up.admin_token import keep_admin_token
@@ -57,6 +58,7 @@ async def run_up(settings: Settings, *, stop_games: bool) -> None:
         async with AsyncExitStack() as stack:
             if settings.runs_embedded_database:
                 await stack.enter_async_context(postgres_process(wiring.embedded_postgres(settings)))
+            await asyncio.to_thread(check_no_mark, wiring.database_url(settings))
             await asyncio.to_thread(upgrade, wiring.database_url(settings))
             database = await stack.enter_async_context(_open(settings))
             await asyncio.to_thread(_release_leases_of_the_dead, database, settings)

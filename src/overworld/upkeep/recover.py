@@ -1,41 +1,38 @@
-"""Bringing an installation back on an empty machine, from its save store and its recovery key.
+"""Bringing an installation back on an empty machine or in an empty cluster, from its save store and its recovery key.
 
 Each step is done whole or not at all and is skipped if it was done, so a recovery that was interrupted anywhere goes on
 when it is started again: the claim (a snapshot), the facts (files), the database (one transaction), each world (one
-rename), and the end (one transaction). Until then ``overworld up`` refuses to start on the folder.
+rename, or one mark taken away), and the end (one transaction). Until then nothing starts on what is half there.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 from typing import TypeVar
 
 from overworld import wiring, worker_wiring
-from overworld.domain.errors import BadInput, Conflict, NotFound, OverworldError, SaveStoreRefused
+from overworld.domain.errors import BadInput, Conflict, EngineUnavailable, NotFound, OverworldError, SaveStoreRefused
 from overworld.domain.events import Level, NewEvent
 from overworld.domain.recovery import choose_save, derive_loss
 from overworld.domain.saves import Quiet, Save, SaveReason, SaveState
 from overworld.domain.servers import Desired, Server
-from overworld.engines.local.generations import Generations
 from overworld.saves import dump_marks
 from overworld.saves.base import Repository, Snapshot
 from overworld.saves.installation import INSTALLATION, InstallationStore
-from overworld.saves.secrets import parse_keyring, write_keyring
-from overworld.settings import Settings
-from overworld.store import dumps, events, save_keys, save_policies, saves, schema
+from overworld.store import dumps, events, recovery_mark, save_keys, save_policies, saves, schema
 from overworld.store import recovery as rows
 from overworld.store import servers as server_rows
 from overworld.store.database import Database, Transaction
-from overworld.upkeep.plan import Plan, end_plan, write_plan
+from overworld.upkeep.plan import Plan
 from overworld.upkeep.report import Outcome, event_message
+from overworld.upkeep.sites import Site
 from overworld.worker.dumping import next_claim
 from overworld.worker.facts import DATABASE_FILE, FILE_NAME, Facts, parse_facts
 from overworld.worker.repositories import Repositories
-from overworld.worker.snapshots import World
+from overworld.worker.snapshots import Snapshots, World
 from overworld.worker.taking import WARM_TAG
 
 TRIAL = (
@@ -43,7 +40,8 @@ TRIAL = (
     " To make it the real one, run `overworld recovery claim`."
 )
 ADOPTED = "found in the save store at the recovery"
-GAMES_FOLDER = "recovered-games"
+TRIES = 3
+"""Of one world: a cluster may first have to bring a node for it, which takes minutes."""
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -59,10 +57,12 @@ class _Found:
 
 
 class Recover:
-    """One recovery on this machine, whose data folder the caller owns alone. ``key`` is the recovery key, as
-    ``parse_recovery_key`` returns it. Methods are called in their order."""
+    """One recovery to a site that the caller holds. ``key`` is the recovery key, as ``parse_recovery_key`` returns it.
+    Methods are called in their order."""
 
-    def __init__(self, settings: Settings, store: InstallationStore, key: str, say: Say) -> None:
+    def __init__(self, site: Site, store: InstallationStore, key: str, say: Say) -> None:
+        settings = site.settings
+        self._site = site
         self._settings = settings
         self._store = store
         self._say = say
@@ -92,32 +92,38 @@ class Recover:
         return plan, parse_facts(await self._read(plan.facts_id, FILE_NAME))
 
     async def begin(self, plan: Plan, *, again: bool) -> Facts:
-        """The plan is remembered, the claim made, and the facts are on this machine. ``again``: it was begun before."""
+        """The plan is remembered, the claim made, and the facts are here. ``again``: it was begun before."""
         facts = parse_facts(await self._read(plan.facts_id, FILE_NAME))
-        self._check_keys(facts)
-        await asyncio.to_thread(self._settings.data_folder.mkdir, parents=True, exist_ok=True)
-        write_plan(self._settings, plan)
+        self._site.check_keys(facts)
+        await asyncio.to_thread(self._site.mark.write, plan)
         is_claimed = again and dump_marks.has_claim(await self._store.snapshots(self._repository), plan.claim)
         if not plan.trial and not is_claimed:
             tags = dump_marks.claim_tags(plan.claim)
             await self._store.save_bytes(self._repository, FILE_NAME, b"{}", tags=tags, holds_lease=True)
-        await asyncio.to_thread(self._write_facts, facts)
+        await asyncio.to_thread(self._site.take, facts)
         return facts
 
     async def bring_back_database(self, plan: Plan) -> None:
         """The database is what it was at the dump, its schema this version's, and it is ours."""
         url = wiring.database_url(self._settings)
+        await asyncio.to_thread(recovery_mark.clear_unused, url)
         if await asyncio.to_thread(schema.current_revision, url) is None:
             chunks = self._store.dump(self._repository, plan.dump_id, f"/{DATABASE_FILE}")
             await dumps.load_dump(url, chunks)
         await asyncio.to_thread(schema.upgrade, url)
+        if not self._settings.runs_embedded_database:
+            # One that had waited for its database would be at work now.
+            await asyncio.to_thread(recovery_mark.check_no_roles, url)
 
-    async def bring_back_worlds(self, plan: Plan, database: Database) -> list[Outcome]:
-        """Every server's world is on this machine again, or its outcome says why not."""
+    async def bring_back_worlds(self, plan: Plan, database: Database, snapshots: Snapshots) -> list[Outcome]:
+        """Every server's world is here again, or its outcome says why not."""
         await _in(database, lambda tx: self._take_over(tx, plan))
         servers = await _in(database, _read_servers)
+        present = await self._find_present(plan, servers, snapshots)
         repositories = worker_wiring.open_repositories(self._settings, database)
-        places = asyncio.Semaphore(self._settings.jobs_per_worker)
+        places = asyncio.Semaphore(
+            self._settings.jobs_per_worker if snapshots.works_here else self._settings.jobs_per_store
+        )
 
         async def look(server: Server) -> _Found:
             async with places:
@@ -131,7 +137,10 @@ class Recover:
         async def restore(one: _Found) -> Outcome:
             nonlocal done
             async with places:
-                outcome = await self._bring_back(database, repositories, one, last_sign)
+                if one.server.id in present:
+                    outcome = await _in(database, lambda tx: _keep(tx, one))
+                else:
+                    outcome = await self._bring_back(database, repositories, snapshots, one, last_sign)
             done += 1
             self._say(f"{done} of {len(found)}: {' '.join(outcome.cells()[i] for i in (0, -1))}")
             return outcome
@@ -155,19 +164,31 @@ class Recover:
                 events.insert_events(tx, told, datetime.now(UTC))
 
         await _in(database, finish)
-        end_plan(self._settings)
+        await asyncio.to_thread(self._site.mark.end)
 
     def next_steps(self, facts: Facts) -> list[str]:
         """What is left to the operator, in sentences."""
         here = {f"OVERWORLD_{name.upper()}" for name in self._settings.model_fields_set}
         missing = {name: value for name, value in facts.settings.items() if name not in here}
         steps = [f"Set on the old machine and not here: {name}={value}" for name, value in sorted(missing.items())]
-        games = sorted({str(self._settings.data_folder / GAMES_FOLDER / name.split("/")[0]) for name in facts.games})
-        if games:
-            steps.append(f"Its own game files are in {':'.join(games)}: name that in OVERWORLD_CATALOGUE_FOLDERS.")
-        return [*steps, "Then start it: `overworld up`."]
+        return [*steps, *self._site.left_to_do(facts), f"Then start it: {self._site.start}."]
 
     # --- One server
+
+    async def _find_present(self, plan: Plan, servers: list[Server], snapshots: Snapshots) -> frozenset[str]:
+        """Those whose world was here before: it is newer than any save, and nothing overwrites it. Asked once, for
+        later the worlds that came back are here too."""
+        if plan.present is None:
+            is_here = [await snapshots.exists(_world_of(server)) for server in servers]
+            here = tuple(server.id for server, yes in zip(servers, is_here, strict=True) if yes)
+            if plan.trial and here:
+                raise Conflict(
+                    "Worlds of this installation are here, and a trial would take them over: try it with a namespace of"
+                    " games of its own."
+                )
+            plan = replace(plan, present=here)
+            await asyncio.to_thread(self._site.mark.write, plan)
+        return frozenset(plan.present or ())
 
     async def _look(self, repositories: Repositories, server: Server) -> _Found:
         try:
@@ -178,7 +199,12 @@ class Recover:
             return _Found(server, problem=error.detail)
 
     async def _bring_back(
-        self, database: Database, repositories: Repositories, found: _Found, last_sign: datetime
+        self,
+        database: Database,
+        repositories: Repositories,
+        snapshots: Snapshots,
+        found: _Found,
+        last_sign: datetime,
     ) -> Outcome:
         server = found.server
         if found.problem:
@@ -190,46 +216,32 @@ class Recover:
         lost = derive_loss(chosen, played, last_sign)
         try:
             repository = await repositories.find(chosen.server_id)
-            await self._restore(server, chosen, repository)
+            await self._restore(server, chosen, repository, snapshots)
         except OverworldError as error:
             return Outcome(server, chosen, lost, problem=error.detail)
         return Outcome(server, chosen, lost)
 
-    async def _restore(self, server: Server, save: Save, repository: Repository) -> None:
-        generations = Generations(self._settings.data_folder / "servers")
-        await asyncio.to_thread(generations.make_place, server.id, server.number)
+    async def _restore(self, server: Server, save: Save, repository: Repository, snapshots: Snapshots) -> None:
         assert save.snapshot_id is not None
-        await worker_wiring.open_local_snapshots(self._settings, self._store).restore(
-            World(server.id, server.number, server.world_generation),
-            repository,
-            save.snapshot_id,
-            progress=lambda _: None,
-            deadline=self._settings.save_deadline,
-        )
+        for tries_left in reversed(range(TRIES)):
+            try:
+                await snapshots.make_room(server)
+                await snapshots.restore(
+                    _world_of(server),
+                    repository,
+                    save.snapshot_id,
+                    progress=lambda _: None,
+                    deadline=self._settings.save_deadline,
+                )
+                break
+            except EngineUnavailable:
+                if not tries_left:
+                    raise
 
     # --- Facts and rows
 
     async def _read(self, snapshot_id: str, name: str) -> bytes:
         return b"".join([chunk async for chunk in self._store.dump(self._repository, snapshot_id, f"/{name}")])
-
-    def _check_keys(self, facts: Facts) -> None:
-        if self._settings.save_keys is None:
-            return
-        ours = {key.key_id: key.key for key in worker_wiring.save_keyring(self._settings).keys}
-        if any(ours.get(key.key_id) != key.key for key in parse_keyring(facts.save_keys).keys):
-            raise Conflict(
-                "OVERWORLD_SAVE_KEYS has other keys than those that lock the saves: unset it, and the recovery puts the"
-                " right ones into the data folder."
-            )
-
-    def _write_facts(self, facts: Facts) -> None:
-        folder = self._settings.data_folder
-        if self._settings.save_keys is None:
-            write_keyring(folder / "save-keys", parse_keyring(facts.save_keys))
-        for name, content in facts.games.items():
-            path = folder / GAMES_FOLDER / _checked(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
 
     def _take_over(self, tx: Transaction, plan: Plan) -> None:
         recovery = rows.find_recovery(tx)
@@ -245,6 +257,10 @@ async def _in(database: Database, work: Callable[[Transaction], T]) -> T:
             return work(tx)
 
     return await asyncio.to_thread(run)
+
+
+def _world_of(server: Server) -> World:
+    return World(server.id, server.number, server.world_generation)
 
 
 def _read_servers(tx: Transaction) -> list[Server]:
@@ -287,6 +303,13 @@ def _reconcile(tx: Transaction, found: _Found) -> None:
         )
 
 
+def _keep(tx: Transaction, found: _Found) -> Outcome:
+    """Of a world that is here: what there is of its saves is known again."""
+    if not found.problem:
+        _reconcile(tx, found)
+    return Outcome(found.server, was_here=True)
+
+
 def _begin_anew(tx: Transaction, found: _Found) -> Outcome:
     """A server without any save: if it never had one, nothing holds it from beginning anew; else somebody may yet bring
     the saves back, so it waits for its world."""
@@ -294,13 +317,6 @@ def _begin_anew(tx: Transaction, found: _Found) -> Outcome:
         return Outcome(found.server, problem="its saves are not in the save store any more")
     rows.forget_world(tx, found.server.id)
     return Outcome(found.server, never_saved=found.server.desired is not Desired.DELETED)
-
-
-def _checked(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise BadInput(f"The installation's facts name a file {name!r}, which leads out of its folder.")
-    return path
 
 
 def _explained(error: SaveStoreRefused) -> OverworldError:

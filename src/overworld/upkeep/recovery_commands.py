@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from overworld.domain.recovery import Recovery
     from overworld.settings import Settings
     from overworld.store.database import Database
+    from overworld.upkeep.plan import Plan
     from overworld.worker.dumping import Dumping
+    from overworld.worker.facts import Facts
 
 T = TypeVar("T")
 
@@ -73,20 +75,38 @@ def check_key() -> None:
 
     The key is asked for, or read from standard input. Nothing is changed.
     """
+
+    def say(plan: Plan, facts: Facts) -> None:
+        click.echo(f"The key opens the dumps. The newest is of {plan.dumped_at:%Y-%m-%d %H:%M} UTC.")
+        click.echo(f"With it come {len(facts.settings)} settings, {len(facts.games)} game files and the save keys.")
+
+    _look(say)
+
+
+@recovery.command("save-keys")
+def save_keys() -> None:
+    """Print the save keys that belong to the newest dump, for the Secret of a cluster's worker.
+
+    The recovery key is asked for, or read from standard input. What is printed opens every save together with the
+    database: mind where it goes. Nothing is changed.
+    """
+    _look(lambda _, facts: click.echo(facts.save_keys))
+
+
+def _look(say: Callable[[Plan, Facts], None]) -> None:
     settings = read_settings(quiet=True)
 
     async def work() -> None:
         from overworld import worker_wiring
         from overworld.saves.recovery_key import parse_recovery_key
         from overworld.upkeep.recover import Recover
+        from overworld.upkeep.sites import open_site
 
         store, refusal = worker_wiring.open_save_store(settings)
         if refusal is not None:
             raise refusal
         key = parse_recovery_key(ask_secret("Recovery key"))
-        plan, facts = await Recover(settings, store, key, note).look()
-        click.echo(f"The key opens the dumps. The newest is of {plan.dumped_at:%Y-%m-%d %H:%M} UTC.")
-        click.echo(f"With it come {len(facts.settings)} settings, {len(facts.games)} game files and the save keys.")
+        say(*await Recover(open_site(settings), store, key, note).look())
 
     run_to_end(work())
 
@@ -141,36 +161,34 @@ def status() -> None:
 @click.option("--without-failed", is_flag=True, help="End it although some worlds could not be brought back.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask whether the old installation is off.")
 def recover(at: datetime | None, trial: bool, without_failed: bool, yes: bool) -> None:
-    """Bring a lost installation back on this empty machine.
+    """Bring a lost installation back on this empty machine, or in this cluster.
 
     From its save store (OVERWORLD_SAVE_STORE and its key) and its recovery key, which is asked for or read from
     standard input. Servers come back with their ids, addresses, owners and worlds; `overworld up` then starts those
     that are wanted running. Interrupted, it goes on when it is run again. It overwrites nothing.
+
+    In a cluster it is run in the worker's pod, while everything else is kept from starting: docs/recovery.md.
     """
-    settings = read_settings(quiet=True)
-    if settings.engine != "local":
-        raise click.ClickException("Worlds are brought back to one machine: it needs OVERWORLD_ENGINE=local.")
-    run_to_end(_recover(settings, at, trial=trial, without_failed=without_failed, yes=yes))
+    run_to_end(_recover(read_settings(quiet=True), at, trial=trial, without_failed=without_failed, yes=yes))
 
 
 async def _recover(settings: Settings, at: datetime | None, *, trial: bool, without_failed: bool, yes: bool) -> None:
     from overworld import wiring, worker_wiring
     from overworld.saves.recovery_key import parse_recovery_key
-    from overworld.store import schema
     from overworld.up.children import postgres_process
-    from overworld.up.lock import sole_owner
-    from overworld.upkeep.plan import check_empty, read_plan
     from overworld.upkeep.recover import Recover
     from overworld.upkeep.report import render_table
+    from overworld.upkeep.sites import open_site
 
+    site = open_site(settings)
     store, refusal = worker_wiring.open_save_store(settings)
     if refusal is not None:
         raise refusal
-    with sole_owner(settings.data_folder):
-        begun = read_plan(settings)
+    with site.held():
+        begun = site.mark.read()
         if begun is None:
-            check_empty(settings, schema.current_revision(settings.database_url) if settings.database_url else None)
-        work = Recover(settings, store, parse_recovery_key(ask_secret("Recovery key")), note)
+            site.check_empty()
+        work = Recover(site, store, parse_recovery_key(ask_secret("Recovery key")), note)
         began = monotonic()
         plan = begun or await work.choose(at, trial=trial)
         note(f"{'Going on with' if begun else 'By'} the dump of {plan.dumped_at:%Y-%m-%d %H:%M:%S} UTC.")
@@ -182,11 +200,12 @@ async def _recover(settings: Settings, at: datetime | None, *, trial: bool, with
             facts = await work.begin(plan, again=begun is not None)
             if settings.runs_embedded_database:
                 await stack.enter_async_context(postgres_process(wiring.embedded_postgres(settings)))
+            snapshots = await stack.enter_async_context(site.snapshots(store))
             await work.bring_back_database(plan)
             note(f"The database is back ({monotonic() - began:.1f} s).")
             database = wiring.open_database(settings, "recover")
             stack.callback(database.close)
-            outcomes = await work.bring_back_worlds(plan, database)
+            outcomes = await work.bring_back_worlds(plan, database, snapshots)
             click.echo(render_table(outcomes))
             failed = [each for each in outcomes if each.problem]
             if failed and not without_failed:
@@ -241,8 +260,9 @@ def _dumping(work: Callable[[Settings, Dumping], Awaitable[None]]) -> None:
 
 def _with_database(settings: Settings, work: Callable[[Database], T]) -> T:
     from overworld import wiring
-    from overworld.store import schema
+    from overworld.store import recovery_mark, schema
 
+    recovery_mark.check_no_mark(wiring.database_url(settings))
     schema.upgrade(wiring.database_url(settings))
     database = wiring.open_database(settings, "recovery")
     try:

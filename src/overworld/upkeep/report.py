@@ -13,13 +13,15 @@ from overworld.domain.servers import Server
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One server. ``save`` None: there was none. ``lost`` is the most that can be missing of what was played.
-    ``problem`` is a sentence, "" if its world is back."""
+    ``problem`` is a sentence, "" if its world is back. ``was_here``: its world had not been lost, and nothing was done
+    to it."""
 
     server: Server
     save: Save | None = None
     lost: timedelta = timedelta()
     problem: str = ""
     never_saved: bool = False
+    was_here: bool = False
 
     @property
     def is_good(self) -> bool:
@@ -35,10 +37,15 @@ class Outcome:
             str(self.server.desired),
             "-" if save is None else f"{save.created_at:%Y-%m-%d %H:%M:%S}",
             "-" if save is None else _stillness(save),
-            "-" if save is None else show_span(self.lost),
-            self.problem or ("never saved: it begins with an empty world" if self.never_saved else "back"),
+            "nothing" if self.was_here else "-" if save is None else show_span(self.lost),
+            self.problem or self._tell_world(),
         )
         return tuple(map(strip_controls, cells))
+
+    def _tell_world(self) -> str:
+        if self.was_here:
+            return "had not been lost, left as it is"
+        return "never saved: it begins with an empty world" if self.never_saved else "back"
 
 
 HEADINGS = ("NAME", "SERVER", "WANTED", "SAVE OF (UTC)", "HELD STILL", "LOST AT MOST", "WORLD")
@@ -72,6 +79,8 @@ def event_message(outcome: Outcome) -> str:
     """What the server's owner is told."""
     if outcome.problem:
         return f"The installation was recovered, but not this world: {outcome.problem}"
+    if outcome.was_here:
+        return "The installation was recovered. This world had not been lost, and is as it was."
     if outcome.save is None:
         return "The installation was recovered. This server had never been saved, so it begins with an empty world."
     lost = f"at most {show_span(outcome.lost)} of play were lost" if outcome.lost else "nothing of it was lost"

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 
 from overworld.domain.accounts import Role
 from overworld.domain.errors import NotAllowed, Unavailable
-from overworld.store import schema
+from overworld.store import recovery_mark, schema
 from overworld.web import auth
 from overworld.web.metrics import CONTENT_TYPE, render_metrics
 from overworld.web.routes import Installation
@@ -29,7 +29,8 @@ def make_health(installation: Installation) -> Blueprint:
 
     @health.get("/readyz")
     def readyz() -> Response:
-        """Ready: the database answers, and its schema has been the one of this version. Else 503.
+        """Ready: the database answers, its schema has been the one of this version, and no recovery of it is at work.
+        Else 503.
 
         Once seen current it is not asked for again: a newer version may then upgrade it while this one goes on
         working, as every revision lets it.
@@ -38,6 +39,8 @@ def make_health(installation: Installation) -> Blueprint:
         if not schema_was_current:
             if not schema.is_current(installation.database.url):
                 raise Unavailable("The database's schema is not the one of this version: run `overworld db upgrade`.")
+            if recovery_mark.read_mark(installation.database.url) is not None:
+                raise Unavailable("A recovery of the database was begun and not ended.")
             schema_was_current = True
         with installation.database.transaction():
             return _plain("ok")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from overworld.domain.servers import ServerId
+from overworld.domain.servers import Server, ServerId
 from overworld.engines.base import WorldAccess
 from overworld.engines.local.folders import remove_tree
 from overworld.engines.local.generations import Generations
@@ -26,6 +26,8 @@ DRILL = 1
 class LocalSnapshots(Snapshots):
     """By restic on the folders themselves; databases through the agent, as the server's own user. ``scratch`` is a
     folder for drills."""
+
+    works_here = True
 
     def __init__(
         self,
@@ -87,6 +89,9 @@ class LocalSnapshots(Snapshots):
                 await in_thread(self._generations.copy, world.server_id, part.base_generation, folder)
                 await in_thread(put_in_place, target, folder, part.paths)
         await in_thread(self._generations.hand_over, world.server_id, world.generation, world.number)
+
+    async def make_room(self, server: Server) -> None:
+        await in_thread(self._generations.make_place, server.id, server.number)
 
     async def exists(self, world: World) -> bool:
         return await in_thread(self._generations.is_there, world.server_id, world.generation)

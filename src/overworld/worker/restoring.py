@@ -159,7 +159,12 @@ class Restoring:
 
         job.say(3, STEPS, "Restoring beside the present world.")
         assert save.snapshot_id is not None
-        await self._tools.snapshots.restore(
+        snapshots = self._tools.snapshots
+        present = World(server.id, server.number, server.world_generation)
+        # A volume that is missing is gone for good; a folder may be on a disk that is not mounted.
+        if not snapshots.works_here and not paths and not await snapshots.exists(present):
+            await snapshots.make_room(replace(server, world_generation=generation))
+        await snapshots.restore(
             world,
             repository,
             save.snapshot_id,

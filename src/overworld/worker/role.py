@@ -18,6 +18,7 @@ import structlog
 from overworld.domain.errors import EngineError, Unavailable
 from overworld.domain.operations import OperationKind
 from overworld.domain.recovery import Preparedness, derive_health
+from overworld.engines.base import Engine
 from overworld.services import schedules
 from overworld.store import job_queue, jobs, revisions, save_reports, saves, world_leases
 from overworld.store.database import Transaction
@@ -70,7 +71,7 @@ async def run_worker(
     """
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
     runner = Runner(tools.database, make_handlers(tools, terms), holder, at_most=limits.in_all, here=limits.here)
-    if not await _engine_has_seen(tools, stop):
+    if not await has_seen(tools.engine, stop):
         return
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_keep_ticking(tools, schedule, stop), name="worker: ticks")
@@ -110,8 +111,9 @@ def _if_allowed(tools: Tools, handler: Handler) -> Callable[[Job], Awaitable[Don
     return run
 
 
-async def _engine_has_seen(tools: Tools, stop: asyncio.Event) -> bool:
-    while not tools.engine.observed("nobody").complete:
+async def has_seen(engine: Engine, stop: asyncio.Event) -> bool:
+    """Wait until the engine knows what runs; False if ``stop`` came first."""
+    while not engine.observed("nobody").complete:
         with suppress(TimeoutError):
             async with asyncio.timeout(ENGINE_LOOK_SECONDS):
                 await stop.wait()

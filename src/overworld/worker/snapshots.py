@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -107,6 +107,9 @@ class Size:
 class Snapshots(ABC):
     """Worlds into the store, and back. ``access`` leads to the files of the present ones."""
 
+    works_here: ClassVar[bool]
+    """Whether this machine does the work, and not whichever has the world."""
+
     def __init__(self, access: WorldAccess) -> None:
         self._access = access
 
@@ -160,6 +163,11 @@ class Snapshots(ABC):
     ) -> None:
         """``world``, a generation that nothing uses yet, is exactly that save, or that ``part`` of it. Until the end
         nobody takes what there is of it for a world. Safe to repeat."""
+
+    @abstractmethod
+    async def make_room(self, server: Server) -> None:
+        """Where nothing is of a server, as in a recovery: its present world can be restored, on what its row says. Safe
+        to repeat. Raises EngineRefused where that cannot be, with what to do instead."""
 
     @abstractmethod
     async def exists(self, world: World) -> bool:

@@ -23,7 +23,8 @@ from overworld.domain.errors import (
     SaveStoreRefused,
     SaveStoreUnavailable,
 )
-from overworld.domain.servers import ServerId
+from overworld.domain.servers import Server, ServerId
+from overworld.domain.worlds import Storage
 from overworld.engines.agent_link import read_answer, render_request, talk
 from overworld.engines.base import Done
 from overworld.engines.kube.agents import KubeWorlds
@@ -60,6 +61,8 @@ _ERRORS: Mapping[str, type[OverworldError]] = {
 
 class StewardSnapshots(Snapshots):
     """By restic beside each world. What travels there, it is told on standard input."""
+
+    works_here = False
 
     def __init__(self, stewards: Stewards, options: ResticOptions) -> None:
         super().__init__(KubeWorlds(stewards))
@@ -117,6 +120,16 @@ class StewardSnapshots(Snapshots):
         )
         await self._send(steward, _render_restore(snapshot_id, part), repository, progress, deadline)
         await self._stewards.finish_world(world.server_id, world.generation)
+
+    async def make_room(self, server: Server) -> None:
+        if server.storage is Storage.SHARE:
+            # Its folder is the cloud's, which only the controller asks.
+            raise EngineRefused(
+                "WorldInShare",
+                "its world lies in a share, which only a running controller can make: once all is started, clone the"
+                " save into a server with a disk (`overworld clone`). What is still in the share stays there.",
+            )
+        await self._stewards.begin_lost_world(server.id, server.world_generation, server.disk_mib)
 
     async def exists(self, world: World) -> bool:
         return self._stewards.exists(world.server_id, world.generation)

@@ -13,7 +13,7 @@ import pytest
 import postgres
 from overworld.domain.accounts import Quota, Role
 from overworld.domain.errors import Unavailable
-from overworld.store import accounts, schema
+from overworld.store import accounts, recovery_mark, schema
 from overworld.store.database import Database
 from overworld.store.dumps import dump_program, load_dump
 from overworld.store.embedded import EmbeddedPostgres
@@ -131,3 +131,14 @@ async def test_a_dump_of_an_older_postgresql_comes_back_in_a_newer_one(
     await load_dump(url, chunks(await dump(database_url)))
     assert schema.is_current(url)
     postgres.drop_database(url, embedded_postgres.url)
+
+
+async def test_a_dump_of_a_newer_postgresql_comes_back_in_an_older_one(full_url: str, postgres_url: str) -> None:
+    """A new cluster has the PostgreSQL that its cloud offers. A mark of a recovery is in no dump."""
+    recovery_mark.write_mark(full_url, {})
+    url = postgres.create_database(postgres_url, "template0")
+    await load_dump(url, chunks(await dump(full_url)))
+    assert schema.is_current(url)
+    assert rows(url) == rows(full_url)
+    assert recovery_mark.read_mark(url) is None
+    postgres.drop_database(url, postgres_url)

@@ -16,11 +16,13 @@ from typing import Any
 import httpx
 import pytest
 
+import postgres
 from installation import Installation, folder_for_everybody, json_of
 from integration.upkeep.recovering import machine, make_key
 from integration.worker.saving import create, events, needs_restic, save, saves, until_ended, until_state, worlds
 from overworld.recovery_marker import marker_in
 from overworld.saves.recovery_key import new_recovery_key
+from overworld.store import schema
 from waiting import wait_until
 
 pytestmark = needs_restic
@@ -128,6 +130,34 @@ def test_a_server_without_a_save_begins_anew_and_one_whose_saves_are_gone_waits(
             assert json_of(api.get(f"/servers/{lost.ids['runs']}"))["state"] != "running"
             json_of(api.post(f"/servers/{lost.ids['new']}/start"))
             until_state(api, lost.ids["new"], "running")
+
+
+@pytest.mark.timeout(300)
+def test_a_database_by_url_keeps_everything_from_starting_itself(lost: Lost, postgres_url: str) -> None:
+    """It may be that of an installation which nobody has used. Until the recovery has ended nothing starts on it, from
+    whatever machine; what was interrupted goes on by what the database remembers."""
+    url = postgres.create_database(postgres_url, "template0")
+    with machine(lost.folder / "url" / "data", save_store=lost.copy_store("url"), database_url=url) as it:
+        schema.upgrade(url)
+        aside = it.folder.parent / "aside"
+        saves_of = it.folder.parent / "store" / lost.ids["runs"]
+        saves_of.rename(aside)
+        done = it.overworld("recover", "--yes", typed=f"{lost.key}\n")
+        assert "1 of 3 worlds are not back" in done.stderr, done.stderr
+        for command in (("up",), ("web",), ("controller",), ("db", "upgrade"), ("recovery", "claim", "--yes")):
+            assert "was begun and not ended" in it.overworld(*command).stderr
+        aside.rename(saves_of)
+        done = it.overworld("recover", "--yes", typed=f"{lost.key}\n")
+        assert done.returncode == 0, done.stderr
+        assert "Going on with the dump" in done.stderr
+        it.start()
+        with it.api() as api:
+            until_state(api, lost.ids["runs"], "running")
+        it.environment["OVERWORLD_DATA_FOLDER"] = str(it.folder.parent / "other")
+        assert "Overworld runs on this database" in it.overworld("recover", "--yes", typed=f"{lost.key}\n").stderr
+        it.destroy()
+        assert "an installation here already" in it.overworld("recover", "--yes", typed=f"{lost.key}\n").stderr
+    postgres.drop_database(url, postgres_url)
 
 
 def test_an_installation_that_still_lives_writes_nothing_after_a_recovery(lost: Lost) -> None:

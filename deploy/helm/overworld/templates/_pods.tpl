@@ -28,7 +28,8 @@ capabilities: {drop: [ALL]}
 {{- range $name, $key := $names }}
 - name: {{ $name }}
   valueFrom:
-    secretKeyRef: {name: {{ $root.Values.worker.secretName }}, key: {{ $key }}}
+    secretKeyRef: {name: {{ $root.Values.worker.secretName }}, key: {{ $key }}
+      {{- if and $root.Values.recovering (eq $key "save-keys") }}, optional: true{{ end }}}
 {{- end }}
 {{- end }}
 
@@ -52,6 +53,8 @@ probes, and who has an identity at Azure.
 {{- $name := printf "%s-%s" (include "overworld.name" $root) $role -}}
 {{- $isWeb := eq $role "web" -}}
 {{- $isWorker := eq $role "worker" -}}
+{{- /* Of all roles only the worker's pod is there then, and waits to be told. */ -}}
+{{- $waits := $root.Values.recovering -}}
 {{- $hasAuthority := and $isWorker $root.Values.saves.authority -}}
 apiVersion: apps/v1
 kind: Deployment
@@ -60,7 +63,7 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels: {{- include "overworld.labels" (list $root $role) | nindent 4 }}
 spec:
-  replicas: {{ $values.replicas }}
+  replicas: {{ if $waits }}{{ ternary 1 0 $isWorker }}{{ else }}{{ $values.replicas }}{{ end }}
   selector:
     matchLabels: {{- include "overworld.selector" (list $root $role) | nindent 6 }}
   strategy:
@@ -80,7 +83,7 @@ spec:
       enableServiceLinks: false
       {{- include "overworld.pullSecrets" $root | nindent 6 }}
       securityContext: {{- include "overworld.podSecurity" $root | nindent 8 }}
-      terminationGracePeriodSeconds: 30
+      terminationGracePeriodSeconds: {{ ternary 2 30 (and $waits $isWorker) }}
       {{- with $values.nodeSelector }}
       nodeSelector: {{- toYaml . | nindent 8 }}
       {{- end }}
@@ -97,7 +100,11 @@ spec:
         - name: {{ $role }}
           image: {{ include "overworld.image" $root }}
           imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+          {{- if $waits }}
+          command: [sleep, infinity]
+          {{- else }}
           args: [{{ $role }}]
+          {{- end }}
           envFrom:
             - configMapRef: {name: {{ include "overworld.name" $root }}-settings}
           env:
@@ -139,9 +146,11 @@ spec:
             {{- if $root.Values.metrics.enabled }}
             - {name: metrics, containerPort: {{ $root.Values.metrics.port }}}
             {{- end }}
+          {{- if not $waits }}
           readinessProbe:
             tcpSocket: {port: {{ ternary "files" "metrics" $isWorker }}}
             periodSeconds: 5
+          {{- end }}
           {{- end }}
           resources: {{- toYaml $values.resources | nindent 12 }}
           securityContext: {{- include "overworld.containerSecurity" $root | nindent 12 }}

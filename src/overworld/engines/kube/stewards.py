@@ -23,7 +23,7 @@ from overworld.engines.kube.pod_work import PodWork
 from overworld.engines.kube.scratch import Scratch
 from overworld.engines.kube.state import ClusterState
 from overworld.engines.kube.steward_pods import render_steward
-from overworld.engines.kube.volumes import render_claim_like
+from overworld.engines.kube.volumes import render_claim_like, render_lost_claim
 from overworld.engines.kube.writes import send
 
 READY_WITHIN_SECONDS = 180.0
@@ -60,6 +60,8 @@ class Stewards:
         self.options = options
         """Of the engine."""
         self._work = PodWork(client, paths, state, changed)
+        self.is_tidied = True
+        """Whether a controller removes stewards that are over. While none runs another one has to take their place."""
 
     @asynccontextmanager
     async def run(
@@ -121,7 +123,7 @@ class Stewards:
             await self._make_claim(server_id, generation, like)
         give_up_at = monotonic() + READY_WITHIN_SECONDS
         while True:
-            changed, claim = self._changed(), self._claim(server_id, generation)
+            changed, claim = self._work.changed(), self._claim(server_id, generation)
             if claim is None or claim.is_unwanted:
                 raise EngineUnavailable("What an earlier attempt had begun is still being removed.")
             # A disk is made when a pod wants it. A folder is the controller's to make: the claim itself asks for it,
@@ -130,14 +132,14 @@ class Stewards:
                 return
             if monotonic() > give_up_at:
                 raise EngineUnavailable(NO_FOLDER)
-            await self._look_again(changed)
+            await self._work.look_again(changed)
 
     async def _make_claim(self, server_id: ServerId, generation: int, like: int | None) -> None:
         worlds = self._state.objects(server_id).worlds
         base = self._claim(server_id, like if like is not None else max(worlds, default=0))
         if base is None:
             raise Conflict(MISSING, reason="WorldMissing")
-        manifest = render_claim_like(base, server_id, generation, self._options, {UNFINISHED: BEING_MADE})
+        manifest = render_claim_like(base, server_id, generation, self.options, {UNFINISHED: BEING_MADE})
         made = await send(self._client, self._paths.claims, manifest)
         self._state.claims.remember(msgspec.json.decode(made, type=Claim))
 
@@ -157,6 +159,14 @@ class Stewards:
             if monotonic() > give_up_at:
                 raise EngineUnavailable("What was made of the world is still being removed.")
             await self._work.look_again(self._work.changed())
+
+    async def begin_lost_world(self, server_id: ServerId, generation: int, mib: int | None) -> None:
+        """As ``begin_world``, where nothing is left to be like: a disk of the class of new worlds, of that size (None:
+        theirs)."""
+        if self._claim(server_id, generation) is None:
+            manifest = render_lost_claim(server_id, generation, mib, self.options, {UNFINISHED: BEING_MADE})
+            made = await send(self._client, self._paths.claims, manifest)
+            self._state.claims.remember(msgspec.json.decode(made, type=Claim))
 
     async def _mark(self, server_id: ServerId, generation: int, mark: str | None) -> None:
         path = f"{self._paths.claims}/{claim_name(server_id, generation)}"
@@ -209,13 +219,22 @@ class Stewards:
 
     async def _make(self, manifest: Manifest) -> str:
         """The name of that pod once it runs, "" before that."""
-        name: str = manifest["metadata"]["name"]
+        name: str = self._free_name(manifest["metadata"]["name"])
+        manifest["metadata"]["name"] = name
         pod = self._work.find(name)
         if pod is None:
             await self._work.create(manifest)
             return ""
         is_usable = pod.metadata.deletion_timestamp is None and not pod.is_over and pod.steward_runs
         return name if is_usable else ""
+
+    def _free_name(self, name: str) -> str:
+        """It; where nobody removes what is over, the first with a number that no pod has which is."""
+        number, free = 1, name
+        while not self.is_tidied and (pod := self._work.find(free)) is not None and pod.is_over:
+            number += 1
+            free = f"{name}-{number}"
+        return free
 
     def _say_why(self, server_id: ServerId) -> str:
         objects = self._state.objects(server_id)

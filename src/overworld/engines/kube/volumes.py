@@ -157,6 +157,24 @@ def _say_growing(claim: Claim, made: int, asked: int) -> str:
     return f"Its disk is growing {growth}."
 
 
+def render_lost_claim(
+    server_id: ServerId, world_generation: int, mib: int | None, options: KubeOptions, annotations: dict[str, str]
+) -> Manifest:
+    """The volume of a generation of which nothing is left: a disk of that size (None: the usual one)."""
+    size = mib if mib is not None else options.world_size_mib
+    labels = {**server_labels(server_id), WORLD_GENERATION: str(world_generation)}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": claim_name(server_id, world_generation), "labels": labels, "annotations": annotations},
+        "spec": {
+            "accessModes": [ACCESS_MODE],
+            "storageClassName": options.storage_class,
+            "resources": {"requests": {"storage": f"{size}Mi"}},
+        },
+    }
+
+
 def read_mib(quantity: str) -> int | None:
     """A quantity of Kubernetes in whole MiB, rounded down; None for what is none."""
     found = _QUANTITY.fullmatch(quantity)
