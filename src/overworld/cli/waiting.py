@@ -21,6 +21,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
 LONGEST_OUTAGE_SECONDS = 60.0
+OF_SAVES = {"save", "check", "drill", "forget", "upload"}
+"""Kinds of operations of which neither the server nor what its game printed tells anything."""
 
 
 def wait_options(command: F) -> F:
@@ -54,11 +56,17 @@ def follow_operation(session: Session, operation_id: str, timeout: timedelta | N
 def require_success(operation: Json) -> None:
     """Raises ``Refused`` with the operation's own reason unless it succeeded."""
     if operation["outcome"] != "succeeded":
+        if operation["outcome"] == "cancelled":
+            mend = ""
+        elif operation["kind"] in OF_SAVES:
+            mend = f"`overworld events {operation['server_id']}` tells more."
+        else:
+            mend = f"`overworld show {operation['server_id']}` and `overworld logs {operation['server_id']}` tell more."
         was = "was " if operation["outcome"] in {"aborted", "cancelled"} else ""
         raise Refused(
             f"The {operation['kind']} {was}{operation['outcome']}",
             operation.get("message") or operation.get("reason") or "",
-            mend=f"`overworld show {operation['server_id']}` and `overworld logs {operation['server_id']}` tell more.",
+            mend=mend,
         )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 import click
 
 from overworld.cli.api import Json, api_path
+from overworld.cli.commands.saved_files import get_saved_file, list_saved_files
 from overworld.cli.errors import BadUsage, NotFound
 from overworld.cli.files import send
 from overworld.cli.lookup import SERVER, find_server
@@ -70,7 +72,10 @@ def restore(
     else:
         wanted = _find_save(session, found, str(save_id))
         what = ", ".join(paths) if paths else "the whole world"
-        question = f"Restore {what} of {show_time(wanted['created_at'])} UTC into {found['name']!r}?"
+        which = f"{what} of {show_time(wanted['created_at'])} UTC ({wanted['reason']}, {wanted['quiet']})"
+        if yes and not session.as_json:
+            print_note(f"Restoring {which} into {found['name']!r}.")
+        question = f"Restore {which} into {found['name']!r}?"
         path, body = api_path("servers", found["id"], "restore"), {"save_id": wanted["id"], "paths": list(paths)}
     confirm(question, yes)
     _follow(session, session.api.post(path, body).document, wait, timeout)
@@ -97,6 +102,10 @@ def saves() -> None:
     """Look after saves."""
 
 
+saves.add_command(list_saved_files)
+saves.add_command(get_saved_file)
+
+
 @saves.command("list")
 @click.argument("server", type=SERVER, required=False)
 @click.option("--gone", is_flag=True, help="Those that were removed from the store, instead.")
@@ -106,9 +115,10 @@ def saves() -> None:
 def list_saves(session: Session, server: str | None, gone: bool, limit: int) -> None:
     """List saves, newest first. SERVER is a name or an id; left out: of all servers, also of those that are gone."""
     params: dict[str, str] = {"gone": "true"} if gone else {}
-    if server is not None:
-        params["server"] = find_server(session.api, server)["id"]
-    found = list(session.api.pages(api_path("saves"), params, limit=limit))
+    if server is None:
+        found = list(session.api.pages(api_path("saves"), params, limit=limit))
+    else:
+        found = _saves_of(session, server, params, limit)
     if session.as_json:
         print_json({"items": found, "next_page_token": None})
         return
@@ -116,16 +126,16 @@ def list_saves(session: Session, server: str | None, gone: bool, limit: int) -> 
     print_table(
         [
             Column("SAVE"),
-            Column("SERVER", drop=4),
+            Column("SERVER", drop=1 if server is None else 9, wrap=True),
             Column("TAKEN"),
-            Column("STATE", coloured=True),
-            Column("WHY", drop=3),
+            Column("STATE", drop=3, coloured=True),
+            Column("WHY", drop=6),
             Column("STILL", drop=2),
-            Column("MIB", drop=2),
-            Column("NEW MIB", drop=5),
-            Column("PROVEN", drop=1),
-            Column("PIN", drop=3),
-            Column("LABEL", drop=1, wrap=True),
+            Column("MIB", drop=8),
+            Column("NEW MIB", drop=9),
+            Column("PROVEN", drop=4),
+            Column("PIN", drop=7),
+            Column("LABEL", drop=5, wrap=True),
         ],
         [
             [
@@ -184,11 +194,14 @@ def upload_save(
 @pass_session
 def edit_save(session: Session, save_id: str, label: str | None, pinned: bool | None) -> None:
     """Label a save, pin it or take the pin off. SAVE is an id."""
+    if label is None and pinned is None:
+        raise BadUsage("Nothing to change", "Say --label, --pin or --no-pin.")
     changed = session.api.patch(api_path("saves", save_id), {"label": label, "pinned": pinned})
     if session.as_json:
         print_json(changed)
     else:
-        print_line(f"{save_id} is {'pinned' if changed['pinned'] else 'not pinned'}. {changed['label']}".rstrip())
+        labelled = f"labelled {changed['label']!r}" if changed["label"] else "without a label"
+        print_line(f"{save_id} is {'pinned' if changed['pinned'] else 'not pinned'} and {labelled}.")
 
 
 @saves.command("remove")
@@ -264,8 +277,8 @@ def _read_change(text: str) -> tuple[str, str | int | bool | None]:
         return name, None
     if name == "cron":
         return name, "" if value == "never" else value
-    if value in {"true", "false"}:
-        return name, value == "true"
+    if value in {"true", "yes", "false", "no"}:
+        return name, value in {"true", "yes"}
     return name, int(value) if value.isdecimal() else value
 
 
@@ -275,7 +288,20 @@ def _find_save(session: Session, server: Json, wanted: str) -> Json:
     for each in session.api.pages(api_path("servers", server["id"], "saves")):
         if each["state"] == "kept":
             return each
-    raise BadUsage("There is no save to restore", f"{server['name']} has none yet: `overworld save {server['id']}`.")
+    raise NotFound("There is no save to restore", f"{server['name']} has none yet: `overworld save {server['id']}`.")
+
+
+def _saves_of(session: Session, server: str, params: Mapping[str, str], limit: int) -> list[Json]:
+    """The saves of a server, also of one that is gone: by its id, or by the name that it had then."""
+    path = api_path("saves")
+    try:
+        wanted = find_server(session.api, server)["id"]
+    except NotFound:
+        named = [each for each in session.api.pages(path, params) if server in {each["server_name"], each["server_id"]}]
+        if not named:
+            raise
+        return named[:limit]
+    return list(session.api.pages(path, {**params, "server": wanted}, limit=limit))
 
 
 def _find_server_of(session: Session, save_id: str, no_server: NotFound) -> str:
