@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import os
 import shutil
 import socket
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from overworld.domain.games import Game
 
 LITTLE_DISK_MIB = 1024
+STORE_PATIENCE = timedelta(seconds=5)
 CLI_VARIABLES = {"OVERWORLD_URL", "OVERWORLD_TOKEN"}
 
 
@@ -121,6 +124,11 @@ def _saves(settings: Settings) -> Finding:
         return Finding(Severity.BAD, error.detail, "correct OVERWORLD_SAVE_STORE and its key")
     if refusal is not None:
         return Finding(Severity.BAD, "worlds cannot be saved", refusal.detail)
+    try:
+        asyncio.run(worker_wiring.reach_save_store(settings, STORE_PATIENCE))
+    except OverworldError as error:
+        where = location.folder or f"{location.bucket} at {location.endpoint}"
+        return Finding(Severity.BAD, f"cannot go to {where}: {error.detail}", "mend the store, or OVERWORLD_SAVE_STORE")
     if location.folder is None:
         return Finding(Severity.OK, f"go to {location.bucket} at {location.endpoint}")
     if location.folder.is_relative_to(settings.data_folder):

@@ -8,7 +8,9 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from overworld.domain.errors import BadInput
@@ -17,6 +19,8 @@ from overworld.wiring import open_console, worker_key
 
 # Imported where they are used, as in wiring.
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from overworld.domain.errors import SaveStoreRefused
     from overworld.engines.base import Engine, WorldAccess
     from overworld.games.catalogue import Catalogue
@@ -107,6 +111,20 @@ def open_save_store(settings: Settings) -> tuple[InstallationStore, SaveStoreRef
         return InstallationStore(find_restic(settings.restic), cache, options), None
     except SaveStoreRefused as error:
         return InstallationStore(Path("restic"), cache, options), error
+
+
+async def reach_save_store(settings: Settings, patience: timedelta) -> None:
+    """The save store answers within ``patience``, and takes its key. Nothing is changed by it. Raises BadInput, and
+    SaveError with what is wrong."""
+    from overworld.saves.installation import INSTALLATION, InstallationStore
+    from overworld.saves.program import find_restic
+    from overworld.saves.secrets import new_password
+
+    with TemporaryDirectory() as cache:
+        options = replace(restic_options(settings), patience=patience)
+        store = InstallationStore(find_restic(settings.restic), Path(cache), options)
+        repository = save_location(settings).repository(INSTALLATION, new_password())
+        await store.reach(repository, deadline=2 * patience)
 
 
 def restic_options(settings: Settings) -> ResticOptions:
