@@ -218,10 +218,8 @@ def open_local_snapshots(settings: Settings, store: SaveStore) -> LocalSnapshots
 def _keep_policy(settings: Settings) -> Policy:
     from overworld.saves.retention import Policy
 
-    numbers = {name: int(number) for name, _, number in (part.partition("=") for part in settings.save_keep.split(","))}
     quota = settings.save_quota_mib
-    nothing = {"last": 0, "hourly": 0, "daily": 0, "weekly": 0, "monthly": 0}
-    return Policy(**{**nothing, **numbers}, quota_bytes=None if quota is None else quota * 1024 * 1024)
+    return Policy(**settings.save_keep_counts, quota_bytes=None if quota is None else quota * 1024 * 1024)
 
 
 async def run_worker(

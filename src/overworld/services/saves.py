@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -171,16 +171,23 @@ def show_policy(tx: Transaction, actor: Actor, server_id: str) -> tuple[SavePoli
 
 
 def edit_policy(
-    tx: Transaction, actor: Actor, server_id: str, changes: Mapping[str, Any], *, expected: Set[str] | None
+    tx: Transaction,
+    actor: Actor,
+    server_id: str,
+    changes: Mapping[str, Any],
+    *,
+    expected: Set[str] | None,
+    now: datetime,
 ) -> tuple[SavePolicy, int]:
-    """The policy changed; None as a value sets one back to the installation's default. Raises NotFound, BadInput, and
-    PreconditionFailed if the version is none of ``expected``."""
+    """The policy changed; None as a value sets one back to the installation's default. Raises NotFound, BadInput (also
+    for a schedule that never comes), and PreconditionFailed if the version is none of ``expected``."""
     server = _find_server(tx, actor, server_id).server
     present, version = save_policies.find_policy(tx, server.id)
     if expected is not None and str(version) not in expected:
         raise PreconditionFailed("The policy was changed since you read it. Read it again and repeat the edit.")
-    if changes.get("cron"):
-        parse_cron(changes["cron"])
+    if changes.get("cron") and parse_cron(changes["cron"]).next_after(now, UTC) is None:
+        says = "never comes: no such day is in any of the next eight years"
+        raise BadInput(f"The schedule {says}.", errors=[{"at": "/cron", "says": says}])
     if changes.get("time_zone"):
         find_zone(changes["time_zone"])
     if not changes:

@@ -140,9 +140,20 @@ def test_a_save_that_failed_leads_to_its_events(stage: Stage, run: Run) -> None:
 @pytest.mark.parametrize("value", ["yes", "no"])
 def test_a_policy_takes_what_it_prints(stage: Stage, run: Run, value: str) -> None:
     """``drill: no`` is shown, so ``drill=no`` is understood."""
-    policy = dict.fromkeys(("cron", "time_zone", "keep_last", "next_at")) | {"drill": value == "yes"}
+    policy = dict.fromkeys(("cron", "time_zone", "keep_last", "quota_mib", "next_at")) | {"drill": value == "yes"}
+    policy["installed"] = {"cron": "", "time_zone": "UTC", "keep_last": 6, "quota_mib": None}
     stage.lay("GET", "/servers", page(server()))
     stage.lay("PATCH", f"/servers/{SERVER}/save-policy", Reply(policy))
     result = run("saves", "policy", "meadow", "--set", f"drill={value}")
     assert f"drill:     {value}" in result.stdout
+    assert "keep_last: 6 (as installed)" in result.stdout
+    assert "cron:      never (as installed)" in result.stdout
     assert stage.seen("PATCH", f"/servers/{SERVER}/save-policy")[0].body == {"drill": value == "yes"}
+
+
+@pytest.mark.parametrize("change", ["keep_lats=3", "keep_last"])
+def test_a_change_that_cannot_be_says_what_can(run: Run, change: str) -> None:
+    """Nothing is sent."""
+    result = run("saves", "policy", "meadow", "--set", change)
+    assert result.exit_code in {2, 3}
+    assert "keep_last" in result.stderr

@@ -19,6 +19,17 @@ from overworld.cli.ui import Column, print_json, print_line, print_note, print_p
 from overworld.cli.waiting import follow_operation, require_success, wait_options
 
 MIB = 1024 * 1024
+POLICY = (
+    "cron",
+    "time_zone",
+    "keep_last",
+    "keep_hourly",
+    "keep_daily",
+    "keep_weekly",
+    "keep_monthly",
+    "quota_mib",
+    "drill",
+)
 
 
 @click.command()
@@ -259,27 +270,39 @@ def policy(session: Session, server: str, given: tuple[str, ...]) -> None:
     NAMEs are cron, time_zone, keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, quota_mib and drill; the
     cron `never` means on no schedule. SERVER is a name or an id.
     """
-    path = api_path("servers", find_server(session.api, server)["id"], "save-policy")
     changes = dict(_read_change(each) for each in given)
+    path = api_path("servers", find_server(session.api, server)["id"], "save-policy")
     found = session.api.patch(path, changes) if changes else session.api.get(path)
     if session.as_json:
         print_json(found)
         return
-    shown = {name: "as installed" if value is None else value for name, value in found.items() if name != "next_at"}
-    print_pairs({**shown, "cron": shown["cron"] or "never", "next save": show_time(found["next_at"])})
+    installed = found.get("installed") or {}
+    shown = {name: _show_rule(value, installed.get(name)) for name, value in found.items() if name in POLICY}
+    print_pairs({**shown, "next save": show_time(found["next_at"]) if found["next_at"] else "never"})
+
+
+def _show_rule(value: object, installed: object) -> str:
+    shown, where = (installed, " (as installed)") if value is None else (value, "")
+    if shown is None:
+        return f"no bound{where}"
+    if isinstance(shown, bool):
+        return f"{'yes' if shown else 'no'}{where}"
+    return f"{'never' if shown == '' else shown}{where}"
 
 
 def _read_change(text: str) -> tuple[str, str | int | bool | None]:
     name, separator, value = text.partition("=")
     if not separator or not name:
         raise BadUsage("A change is NAME=VALUE", f"{text!r} has no =.")
+    if name not in POLICY:
+        raise BadUsage(f"A policy has no {name}", f"It has {', '.join(POLICY)}.")
     if value == "":
         return name, None
     if name == "cron":
         return name, "" if value == "never" else value
     if value in {"true", "yes", "false", "no"}:
         return name, value in {"true", "yes"}
-    return name, int(value) if value.isdecimal() else value
+    return name, int(value) if value.removeprefix("-").isdecimal() else value
 
 
 def _find_save(session: Session, server: Json, wanted: str) -> Json:
