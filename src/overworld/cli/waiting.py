@@ -21,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
 LONGEST_OUTAGE_SECONDS = 60.0
+CANCELLABLE = {"create", "start", "save", "restore", "clone", "check", "drill", "upload"}
 OF_SAVES = {"save", "check", "drill", "forget", "upload"}
 """Kinds of operations of which neither the server nor what its game printed tells anything."""
 
@@ -44,13 +45,22 @@ def follow_operation(session: Session, operation_id: str, timeout: timedelta | N
     path = api_path("operations", operation_id)
     follow = f"overworld wait --operation {operation_id}"
 
+    kind = ""
+
     def look(progress: Progress) -> Json | None:
+        nonlocal kind
         seen = session.api.get(path)
+        kind = seen["kind"]
         step = seen.get("progress") or {}
         progress.say(f"{seen['kind']} {step.get('done', 0)}/{step.get('of', 0)}: {step.get('message', '')}")
         return seen if seen["outcome"] != "running" else None
 
-    return _wait(session, look, timeout, follow)
+    try:
+        return _wait(session, look, timeout, follow)
+    except Interrupted as error:
+        if kind in CANCELLABLE:
+            error.mend += f" Call it off with `overworld cancel {operation_id}`."
+        raise
 
 
 def require_success(operation: Json) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -66,7 +66,13 @@ def forget(tx: Transaction, actor: Actor, save_id: str, now: datetime) -> Operat
     found = _kept(tx, actor, save_id)
     if found.pinned:
         raise Conflict("The save is pinned. Take the pin off first.")
-    server = _find_server(tx, actor, found.server_id).server
+    view = server_rows.load_server(tx, found.server_id, actor.scope)
+    if view is None:
+        raise Conflict(
+            "The server of the save is gone for good, and its saves go when the time has passed for which they are kept"
+            " (OVERWORLD_SAVE_RETENTION). Until then the save can be cloned."
+        )
+    server = view.server
     event = ("SaveDeleteAsked", f"{actor.name} asked to remove the save of {found.created_at:%Y-%m-%d %H:%M} UTC.")
     return open_job(tx, server, OperationKind.FORGET, {"save_ids": [found.id]}, now, event=event)
 
@@ -136,7 +142,8 @@ def clone(
         "CloneAsked",
         f"{actor.name} asked for a clone of {spec['name']} of {found.created_at:%Y-%m-%d %H:%M} UTC.",
     )
-    return view, open_job(tx, view.server, OperationKind.CLONE, arguments, now, event=event)
+    after = now + timedelta(microseconds=1)  # the creation: the newest operation is the one to wait for
+    return view, open_job(tx, view.server, OperationKind.CLONE, arguments, after, event=event)
 
 
 def prove(tx: Transaction, actor: Actor, server_id: str, *, save_id: str | None, now: datetime) -> Operation:

@@ -197,7 +197,7 @@ class Restoring:
             start=bool(job.operation.arguments.get("start")),
         )
         jobs.write_arguments(tx, job.operation.id, {"swapped": True})
-        message = f"The world of {save.created_at:%Y-%m-%d %H:%M} UTC is in place (world {changed.world_generation})."
+        message = f"{self._restored(job, save)} (world {changed.world_generation})."
         events.insert_events(tx, [NewEvent(job.server_id, "Restored", message)], now)
 
     async def _await_end(self, job: Job, save: Save) -> Done:
@@ -215,10 +215,17 @@ class Restoring:
                     reason=verdict.reason,
                 )
             if verdict is not None:
-                return Done(f"The world of {save.created_at:%Y-%m-%d %H:%M} UTC is in place.", "Restored")
+                return Done(f"{self._restored(job, save)}.", "Restored")
             if monotonic() > give_up_at:
                 raise Conflict("The world was restored, but the server has not settled since: look at its events.")
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _restored(self, job: Job, save: Save) -> str:
+        paths, at = self._paths(job), f"{save.created_at:%Y-%m-%d %H:%M} UTC"
+        if not paths:
+            return f"The world of {at} is in place"
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        return f"Restored as of {at}: {', '.join(paths[:3])}{more}; the rest is as it was"
 
     async def _view(self, job: Job) -> ServerView:
         def read() -> ServerView | None:

@@ -122,7 +122,8 @@ def test_single_files_are_restored_into_the_world_as_it_is(installation: Install
     taken = save(api, server_id)
     for name in ("mine", "other"):
         (world / name / "text").write_text("after")
-    succeed(api, api.post(f"/servers/{server_id}/restore", json={"save_id": taken["id"], "paths": ["mine"]}))
+    done = succeed(api, api.post(f"/servers/{server_id}/restore", json={"save_id": taken["id"], "paths": ["mine"]}))
+    assert ": mine; the rest is as it was" in done["message"]
     until_state(api, server_id, "running")
     found = worlds(installation, server_id)[2]
     assert (found / "mine" / "text").read_text() == "before"
