@@ -22,8 +22,8 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
 LONGEST_OUTAGE_SECONDS = 60.0
 CANCELLABLE = {"create", "start", "save", "restore", "clone", "check", "drill", "upload"}
-OF_SAVES = {"save", "check", "drill", "forget", "upload"}
-"""Kinds of operations of which neither the server nor what its game printed tells anything."""
+OF_SAVES = {"save", "restore", "clone", "check", "drill", "forget", "upload"}
+"""Kinds of operations of which what the game printed tells little."""
 
 
 def wait_options(command: F) -> F:
