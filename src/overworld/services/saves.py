@@ -29,6 +29,12 @@ from overworld.time_zones import find_zone
 MAX_LABEL_CHARACTERS = 200
 MOST_PATHS = 100
 
+_NOT_KEPT = {
+    SaveState.RUNNING: "The save is still being taken: wait for its end.",
+    SaveState.FAILED: "The save failed, so the store has nothing of it. Choose one that is kept.",
+    SaveState.GONE: "The save is not in the store any more. Choose one that is kept.",
+}
+
 
 def find(tx: Transaction, actor: Actor, save_id: str) -> Save:
     """The save. Raises NotFound."""
@@ -229,7 +235,7 @@ def _find_server(tx: Transaction, actor: Actor, server_id: str) -> ServerView:
 def _kept(tx: Transaction, actor: Actor, save_id: str) -> Save:
     found = find(tx, actor, save_id)
     if found.state is not SaveState.KEPT:
-        raise Conflict(f"The save is {found.state}: only one that is kept can be used.")
+        raise Conflict(_NOT_KEPT[found.state])
     return found
 
 

@@ -73,6 +73,19 @@ def test_a_restore_says_which_save_latest_is(stage: Stage, run: Run) -> None:
     assert "the whole world of 2026-01-02 03:04:05 UTC (before_restore, quieted) into 'meadow'" in result.stderr
 
 
+def test_a_no_is_no_interruption(stage: Stage, environment: dict[str, str | None]) -> None:
+    """Nothing is asked of the API, and it says so."""
+    stage.lay("GET", "/servers", page(server()))
+    stage.lay("GET", f"/servers/{SERVER}/saves", page(saved()))
+    with run_at_terminal("restore", "meadow", "latest", env=environment) as terminal:
+        terminal.wait_for("[y/N]")
+        terminal.type("n\n")
+        assert terminal.wait_for_end() == 1
+        assert "Nothing was done." in terminal.screen
+        assert "Interrupted" not in terminal.screen
+    assert not stage.seen("POST", f"/servers/{SERVER}/restore")
+
+
 def test_saves_of_a_server_that_is_gone_are_found_by_its_name(stage: Stage, run: Run) -> None:
     """The server is purged, its saves are still there."""
     stage.lay("GET", "/servers", page())

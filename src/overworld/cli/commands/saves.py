@@ -83,7 +83,8 @@ def restore(
     else:
         wanted = _find_save(session, found, str(save_id))
         what = ", ".join(paths) if paths else "the whole world"
-        which = f"{what} of {show_time(wanted['created_at'])} UTC ({wanted['reason']}, {wanted['quiet']})"
+        still = wanted["quiet"] or wanted["state"]
+        which = f"{what} of {show_time(wanted['created_at'])} UTC ({wanted['reason']}, {still})"
         if yes and not session.as_json:
             print_note(f"Restoring {which} into {found['name']!r}.")
         question = f"Restore {which} into {found['name']!r}?"
