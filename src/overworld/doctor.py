@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,7 +126,7 @@ def _saves(settings: Settings) -> Finding:
     if refusal is not None:
         return Finding(Severity.BAD, "worlds cannot be saved", refusal.detail)
     try:
-        asyncio.run(worker_wiring.reach_save_store(settings, STORE_PATIENCE))
+        asyncio.run(worker_wiring.reach_save_store(settings, _saved_server(settings), STORE_PATIENCE))
     except OverworldError as error:
         where = location.folder or f"{location.bucket} at {location.endpoint}"
         return Finding(Severity.BAD, f"cannot go to {where}: {error.detail}", "mend the store, or OVERWORLD_SAVE_STORE")
@@ -138,6 +139,21 @@ def _saves(settings: Settings) -> Finding:
             "set OVERWORLD_SAVE_STORE to another disk or a bucket",
         )
     return Finding(Severity.OK, f"go to {location.folder}")
+
+
+def _saved_server(settings: Settings) -> str | None:
+    """A server that has a save; None if there is none, or nobody can tell."""
+    from overworld.domain.saves import SaveState
+    from overworld.store.saves import list_saves
+
+    if settings.runs_embedded_database and not (settings.data_folder / "postgres").exists():
+        return None
+    try:
+        with closing(wiring.open_database(settings, "doctor")) as database, database.transaction() as tx:
+            newest = list_saves(tx, scope=None).items
+    except OverworldError:
+        return None
+    return next((save.server_id for save in newest if save.state is SaveState.KEPT), None)
 
 
 def _recovery(settings: Settings) -> Finding:

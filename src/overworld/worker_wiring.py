@@ -113,9 +113,9 @@ def open_save_store(settings: Settings) -> tuple[InstallationStore, SaveStoreRef
         return InstallationStore(Path("restic"), cache, options), error
 
 
-async def reach_save_store(settings: Settings, patience: timedelta) -> None:
-    """The save store answers within ``patience``, and takes its key. Nothing is changed by it. Raises BadInput, and
-    SaveError with what is wrong."""
+async def reach_save_store(settings: Settings, saved: str | None, patience: timedelta) -> None:
+    """The save store answers within ``patience``, takes its key, and has something of the server ``saved`` (an id;
+    None: nothing was saved yet). Nothing is changed by it. Raises BadInput, and SaveError with what is wrong."""
     from overworld.saves.installation import INSTALLATION, InstallationStore
     from overworld.saves.program import find_restic
     from overworld.saves.secrets import new_password
@@ -123,8 +123,8 @@ async def reach_save_store(settings: Settings, patience: timedelta) -> None:
     with TemporaryDirectory() as cache:
         options = replace(restic_options(settings), patience=patience)
         store = InstallationStore(find_restic(settings.restic), Path(cache), options)
-        repository = save_location(settings).repository(INSTALLATION, new_password())
-        await store.reach(repository, deadline=2 * patience)
+        repository = save_location(settings).repository(saved or INSTALLATION, new_password())
+        await store.reach(repository, is_there=saved is not None, deadline=2 * patience)
 
 
 def restic_options(settings: Settings) -> ResticOptions:

@@ -29,10 +29,12 @@ _FROM_PIPE = ["backup", "--no-scan", "--host", HOST, "--group-by", "", "--stdin-
 class InstallationStore(Restic):
     """``Restic`` with what only that repository needs. Raises what the port of the store raises."""
 
-    async def reach(self, repository: Repository, *, deadline: timedelta = QUICK) -> None:
-        """*Reads.* The store answers and takes its key, whatever is at that place, and whichever password opens it."""
+    async def reach(self, repository: Repository, *, is_there: bool, deadline: timedelta = QUICK) -> None:
+        """*Reads.* The store answers and takes its key, and if it ``is_there`` has that repository; whichever password
+        opens it."""
         ended, _ = await self._run(repository, ["cat", "config", "--no-lock"], deadline)
-        if ended.deadline_passed or ended.store_failed or ended.status not in {NO_REPOSITORY, WRONG_PASSWORD}:
+        fine = {WRONG_PASSWORD} if is_there else {NO_REPOSITORY, WRONG_PASSWORD}
+        if ended.deadline_passed or ended.store_failed or ended.status not in fine:
             self._raise_if_failed(ended, deadline)
         elif refusal := derive_refusal("\n".join(ended.words)):
             raise refusal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -21,6 +22,7 @@ from integration.worker.saving import (
     newest_world,
     protection,
     quick_check,
+    restic,
     save,
     saves,
     saving_installation,
@@ -30,6 +32,9 @@ from integration.worker.saving import (
     until_state,
     worlds,
 )
+from overworld.cli.doctor import Severity
+from overworld.doctor import checks
+from overworld.settings import Settings
 from players.bot import Bot
 from waiting import wait_until
 
@@ -247,6 +252,11 @@ def test_a_store_that_lost_a_server_is_told_with_its_mend(installation: Installa
     assert show(api, server_id)["state"] == "running"
     assert list(worlds(installation, server_id)) == [1]
     assert {"SaveFailed", "RestoreFailed", "NotSavedBefore"} <= set(events(api, server_id))
+    told = json.loads(api.get(f"/saves/{taken['id']}/content", params={"archive": "zip"}).content)
+    assert (told["title"], told["detail"]) == ("The save store refused", lost["message"])
+    settings = Settings(data_folder=installation.folder, restic=restic())
+    found = next(check for check in checks(settings, {}) if check.name == "saves").run()
+    assert (found.severity, lost["message"] in found.says) == (Severity.BAD, True)
     away.rename(repository)
     save(api, server_id)
     assert protection(api, server_id)["reason"] == "RestoreFailed"
