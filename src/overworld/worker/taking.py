@@ -178,9 +178,7 @@ class Taking:
             result = await self._send(job, held, "The game holds still.", staged=staged, parent=parent)
         if warm is not None:
             await self._tools.store.forget(subject.repository, [warm.snapshot_id], holds_lease=True)
-            result = replace(
-                result, bytes_new=result.bytes_new + warm.bytes_new, seconds=result.seconds + warm.seconds
-            )
+            result = replace(result, bytes_new=result.bytes_new + warm.bytes_new, seconds=result.seconds + warm.seconds)
         why_not = why_not or silence.why_not  # the game may have been told to go on before the end
         quiet = Quiet.UNQUIETED if why_not else Quiet.QUIETED
         return Taken(result, quiet, held.quiet, why_not, silence.off_seconds)
