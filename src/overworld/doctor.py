@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import os
 import shutil
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from overworld.domain.games import Game
 
 LITTLE_DISK_MIB = 1024
+STORE_PATIENCE = timedelta(seconds=5)
 CLI_VARIABLES = {"OVERWORLD_URL", "OVERWORLD_TOKEN"}
 
 
@@ -121,6 +125,11 @@ def _saves(settings: Settings) -> Finding:
         return Finding(Severity.BAD, error.detail, "correct OVERWORLD_SAVE_STORE and its key")
     if refusal is not None:
         return Finding(Severity.BAD, "worlds cannot be saved", refusal.detail)
+    try:
+        asyncio.run(worker_wiring.reach_save_store(settings, _saved_server(settings), STORE_PATIENCE))
+    except OverworldError as error:
+        where = location.folder or f"{location.bucket} at {location.endpoint}"
+        return Finding(Severity.BAD, f"cannot go to {where}: {error.detail}", "mend the store, or OVERWORLD_SAVE_STORE")
     if location.folder is None:
         return Finding(Severity.OK, f"go to {location.bucket} at {location.endpoint}")
     if location.folder.is_relative_to(settings.data_folder):
@@ -130,6 +139,21 @@ def _saves(settings: Settings) -> Finding:
             "set OVERWORLD_SAVE_STORE to another disk or a bucket",
         )
     return Finding(Severity.OK, f"go to {location.folder}")
+
+
+def _saved_server(settings: Settings) -> str | None:
+    """A server that has a save; None if there is none, or nobody can tell."""
+    from overworld.domain.saves import SaveState
+    from overworld.store.saves import list_saves
+
+    if settings.runs_embedded_database and not (settings.data_folder / "postgres").exists():
+        return None
+    try:
+        with closing(wiring.open_database(settings, "doctor")) as database, database.transaction() as tx:
+            newest = list_saves(tx, scope=None).items
+    except OverworldError:
+        return None
+    return next((save.server_id for save in newest if save.state is SaveState.KEPT), None)
 
 
 def _recovery(settings: Settings) -> Finding:

@@ -366,6 +366,13 @@ class Settings(BaseSettings):
         )
 
     @property
+    def save_keep_counts(self) -> dict[str, int]:
+        """``save_keep`` by the names of its numbers; what it leaves out is 0."""
+        nothing = {"last": 0, "hourly": 0, "daily": 0, "weekly": 0, "monthly": 0}
+        parts = (part.partition("=") for part in self.save_keep.split(","))
+        return nothing | {name: int(number) for name, _, number in parts}
+
+    @property
     def has_workers(self) -> bool:
         """Whether worlds are saved here: a worker reaches both them and a store."""
         return self.engine == "local" or (self.engine == "kube" and self.save_store is not None)

@@ -8,7 +8,9 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from overworld.domain.errors import BadInput
@@ -17,6 +19,8 @@ from overworld.wiring import open_console, worker_key
 
 # Imported where they are used, as in wiring.
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from overworld.domain.errors import SaveStoreRefused
     from overworld.engines.base import Engine, WorldAccess
     from overworld.games.catalogue import Catalogue
@@ -107,6 +111,20 @@ def open_save_store(settings: Settings) -> tuple[InstallationStore, SaveStoreRef
         return InstallationStore(find_restic(settings.restic), cache, options), None
     except SaveStoreRefused as error:
         return InstallationStore(Path("restic"), cache, options), error
+
+
+async def reach_save_store(settings: Settings, saved: str | None, patience: timedelta) -> None:
+    """The save store answers within ``patience``, takes its key, and has something of the server ``saved`` (an id;
+    None: nothing was saved yet). Nothing is changed by it. Raises BadInput, and SaveError with what is wrong."""
+    from overworld.saves.installation import INSTALLATION, InstallationStore
+    from overworld.saves.program import find_restic
+    from overworld.saves.secrets import new_password
+
+    with TemporaryDirectory() as cache:
+        options = replace(restic_options(settings), patience=patience)
+        store = InstallationStore(find_restic(settings.restic), Path(cache), options)
+        repository = save_location(settings).repository(saved or INSTALLATION, new_password())
+        await store.reach(repository, is_there=saved is not None, deadline=2 * patience)
 
 
 def restic_options(settings: Settings) -> ResticOptions:
@@ -201,10 +219,8 @@ def open_local_snapshots(settings: Settings, store: SaveStore) -> LocalSnapshots
 def _keep_policy(settings: Settings) -> Policy:
     from overworld.saves.retention import Policy
 
-    numbers = {name: int(number) for name, _, number in (part.partition("=") for part in settings.save_keep.split(","))}
     quota = settings.save_quota_mib
-    nothing = {"last": 0, "hourly": 0, "daily": 0, "weekly": 0, "monthly": 0}
-    return Policy(**{**nothing, **numbers}, quota_bytes=None if quota is None else quota * 1024 * 1024)
+    return Policy(**settings.save_keep_counts, quota_bytes=None if quota is None else quota * 1024 * 1024)
 
 
 async def run_worker(

@@ -44,6 +44,13 @@ _MENDS = {
 }
 
 
+_MENDS_BY_REASON = {
+    "changed": "",  # of a file: the detail says it all
+    "not-empty": "Add --recursive to delete it with all that is in it.",
+}
+"""For problems that say more closely what they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came of asking for something: the document, and the headers (names in any case)."""
@@ -201,7 +208,7 @@ def as_refusal(response: httpx.Response, target: Target) -> CliError:
             for item in (errors if isinstance(errors, list) else [])
             if isinstance(item, dict)
         ],
-        mend=_MENDS.get(slug, ""),
+        mend=_MENDS_BY_REASON.get(str(document.get("reason", "")), _MENDS.get(slug, "")),
         document=document,
     )
 

@@ -120,4 +120,6 @@ def _ask(api: Api, path: str) -> httpx.Response:
     try:
         return api.client.get(path)
     except httpx.HTTPError as error:
-        raise as_unreachable(error, api.target) from error
+        unreachable = as_unreachable(error, api.target)  # which elsewhere sends people here
+        unreachable.mend = f"see that it runs there (`overworld up`); the address comes from {api.target.url_from}"
+        raise unreachable from error

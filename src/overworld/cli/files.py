@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +14,8 @@ import httpx
 
 from overworld.cli.api import ONCE, Api, Json, as_refusal, as_unreachable, read_document
 from overworld.cli.errors import BadUsage, Refused
+from overworld.cli.times import show_time
+from overworld.cli.ui import Column, print_table
 
 CHUNK = 256 * 1024
 TIMEOUT = httpx.Timeout(90.0, connect=5.0)
@@ -28,6 +31,44 @@ def fetch(api: Api, path: str, params: Mapping[str, str]) -> Iterator[bytes]:
             yield from answer.iter_bytes(CHUNK)
     except httpx.HTTPError as error:
         raise as_unreachable(error, api.target) from error
+
+
+def fetch_entry(api: Api, where: str, path: str, entry: Json, local: Path | None, *, force: bool) -> tuple[Path, int]:
+    """The file or folder ``entry`` (its name and type) at ``path``, from the content at ``where``, in a file
+    here: which one, and its bytes. A folder comes as an archive, by the ending of ``local``. Raises ``CliError``."""
+    is_folder = entry["type"] == "folder"
+    plain = re.sub(r"[\x00-\x1f/\\]", "_", str(entry["name"])) or "world"
+    if plain in {".", ".."}:
+        plain = "world"
+    target = local or Path()
+    if target.is_dir():
+        target /= f"{plain}.zip" if is_folder else plain
+    params = {"path": path}
+    if is_folder:
+        if target.suffix not in {".zip", ".tar"}:
+            raise BadUsage(f"{target} is no name for an archive", "Let it end with .zip or .tar.")
+        params["archive"] = target.suffix[1:]
+    return target, save_as(fetch(api, where, params), target, force=force)
+
+
+def print_entries(found: Sequence[Json]) -> None:
+    """What is in a folder, of a world or of a save."""
+    print_table(
+        [Column("MODE", drop=2), Column("SIZE", right=True), Column("MODIFIED", drop=1), Column("NAME", wrap=True)],
+        [[entry["mode"], _size(entry), show_time(entry["modified_at"]), _name(entry)] for entry in found],
+        empty="The folder is empty.",
+    )
+
+
+def _size(entry: Json) -> str:
+    return str(entry["size_bytes"]) if entry["type"] == "file" else str(entry["type"])
+
+
+def _name(entry: Json) -> str:
+    name = str(entry["name"])
+    if entry["type"] == "link":
+        return f"{name} -> {entry['target']}"
+    return f"{name}/" if entry["type"] == "folder" else name
 
 
 def send(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
+from collections.abc import Callable
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,6 +17,7 @@ from overworld.cli.errors import BadUsage, CliError, NotFound
 _ID = re.compile(r"[a-z][a-z0-9]{11}")
 _SAFE_TO_COMPLETE = re.compile(r"[\w.-]+")
 _MOST_CANDIDATES = 20
+MOST_NAMES = 1000
 
 
 def find_server(api: Api, wanted: str) -> Json:
@@ -40,6 +43,21 @@ def find_server(api: Api, wanted: str) -> Json:
                 ],
             )
     raise NotFound(f"There is no server {wanted}", mend="`overworld list` shows the servers that you may see.")
+
+
+def server_names(api: Api) -> Callable[[str], str]:
+    """What to call the server with an id: by its name if it is there and no other one is called so, else by its id."""
+    names: dict[str, str] = {}
+    for deleted in ("false", "true"):
+        found = api.pages(api_path("servers"), {"deleted": deleted}, limit=MOST_NAMES)
+        names |= {str(server["id"]): str(server["name"]) for server in found}
+    often = Counter(names.values())
+
+    def name(server_id: str) -> str:
+        found = names.get(server_id, server_id)
+        return found if often[found] == 1 else server_id
+
+    return name
 
 
 class ServerName(click.ParamType[str]):

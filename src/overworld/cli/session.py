@@ -82,10 +82,17 @@ def output_option(command: F) -> F:
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Somebody wants it: ``yes`` was said before, or is said now. Raises click's Abort, and BadUsage where nobody is
-    there to be asked."""
+    """Somebody wants it: ``yes`` was said before, or is said now. Ends the program with 1 after a no. Raises BadUsage
+    where nobody is there to be asked, and click's Abort after Ctrl-C."""
     if yes:
         return
     if not sys.stdin.isatty():
         raise BadUsage("Nobody is there to be asked", "Add --yes to do it without a question.")
-    click.confirm(question, abort=True, err=True)
+    ask(question)
+
+
+def ask(question: str) -> None:
+    """Somebody at the terminal says yes, else the program ends with 1."""
+    if not click.confirm(question, err=True):
+        click.echo("Nothing was done.", err=True)
+        raise click.exceptions.Exit(1)

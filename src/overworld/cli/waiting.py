@@ -21,6 +21,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
 LONGEST_OUTAGE_SECONDS = 60.0
+CANCELLABLE = {"create", "start", "save", "restore", "clone", "check", "drill", "upload"}
+OF_SAVES = {"save", "restore", "clone", "check", "drill", "forget", "upload"}
+"""Kinds of operations of which what the game printed tells little."""
 
 
 def wait_options(command: F) -> F:
@@ -42,23 +45,38 @@ def follow_operation(session: Session, operation_id: str, timeout: timedelta | N
     path = api_path("operations", operation_id)
     follow = f"overworld wait --operation {operation_id}"
 
+    kind = ""
+
     def look(progress: Progress) -> Json | None:
+        nonlocal kind
         seen = session.api.get(path)
+        kind = seen["kind"]
         step = seen.get("progress") or {}
         progress.say(f"{seen['kind']} {step.get('done', 0)}/{step.get('of', 0)}: {step.get('message', '')}")
         return seen if seen["outcome"] != "running" else None
 
-    return _wait(session, look, timeout, follow)
+    try:
+        return _wait(session, look, timeout, follow)
+    except Interrupted as error:
+        if kind in CANCELLABLE:
+            error.mend += f" Call it off with `overworld cancel {operation_id}`."
+        raise
 
 
 def require_success(operation: Json) -> None:
     """Raises ``Refused`` with the operation's own reason unless it succeeded."""
     if operation["outcome"] != "succeeded":
+        if operation["outcome"] == "cancelled":
+            mend = ""
+        elif operation["kind"] in OF_SAVES:
+            mend = f"`overworld events {operation['server_id']}` tells more."
+        else:
+            mend = f"`overworld show {operation['server_id']}` and `overworld logs {operation['server_id']}` tell more."
         was = "was " if operation["outcome"] in {"aborted", "cancelled"} else ""
         raise Refused(
             f"The {operation['kind']} {was}{operation['outcome']}",
             operation.get("message") or operation.get("reason") or "",
-            mend=f"`overworld show {operation['server_id']}` and `overworld logs {operation['server_id']}` tell more.",
+            mend=mend,
         )
 
 

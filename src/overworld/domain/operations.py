@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -112,7 +112,10 @@ def derive_verdict(operation: Operation, server: Server, status: Status) -> Verd
     """
     if operation.kind in JOBS:
         return None
-    return derive_fulfilment(operation, server, status)
+    verdict = derive_fulfilment(operation, server, status)
+    if verdict is None or operation.kind is not OperationKind.UNDO or verdict.outcome is not Outcome.SUCCEEDED:
+        return verdict
+    return replace(verdict, message=f"The earlier world is back in place. {verdict.message}")
 
 
 def derive_fulfilment(operation: Operation, server: Server, status: Status) -> Verdict | None:
@@ -146,7 +149,9 @@ def _verdict_on_stopped(operation: Operation, status: Status, ready: Condition) 
         if operation.kind is OperationKind.CREATE and placed is not None and not placed.is_true:
             return Verdict(Outcome.FAILED, placed.reason, placed.message) if placed.status is Truth.FALSE else None
         saved = find_condition(status.conditions, ConditionType.SAVED)
-        return Verdict(Outcome.SUCCEEDED, ready.reason, saved.message if saved is not None else ready.message)
+        tells_of_save = operation.kind not in {OperationKind.CREATE, OperationKind.UNDO}
+        message = saved.message if saved is not None and tells_of_save else ready.message
+        return Verdict(Outcome.SUCCEEDED, ready.reason, message)
     return None
 
 
@@ -154,6 +159,7 @@ def derive_progress(operation: Operation, status: Status) -> Progress:
     """How far an open operation is, for people: accepted, seen by the controller, in place, settled."""
     steps = 4
     if operation.outcome is not Outcome.RUNNING:
+        steps = operation.progress.of if operation.progress is not None else steps
         return Progress(steps, steps, operation.message)
     if operation.kind in JOBS:
         return operation.progress or Progress(0, steps, "Waiting for a worker.")

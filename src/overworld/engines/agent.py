@@ -1001,7 +1001,7 @@ def do_unpack(root: int, request: dict[str, Any], _wire: Wire) -> dict[str, Any]
                 bounds = Bounds(request, seen.st_size)
                 unpacked = Unpacked(folder, bounds, markers)
                 _unpack(archive, unpacked, bounds)
-                source, target = choose_root(unpacked.marked, home) if markers else ((), ())
+                source, target = choose_root(unpacked.marked, home, markers) if markers else ((), ())
                 unpacked.finish()
                 _settle(root, folder, list(source), list(target))
         except BaseException:
@@ -1044,15 +1044,18 @@ def _empty(root: int) -> None:
                     os.unlink(name, dir_fd=root)
 
 
-def choose_root(marked: set[tuple[bytes, ...]], home: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+def choose_root(
+    marked: set[tuple[bytes, ...]], home: tuple[bytes, ...], markers: frozenset[bytes]
+) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """Which folder of an archive goes where in the world: (from, to), both paths; () is the top.
 
-    ``marked`` are the folders that hold a marker; the game looks for it in ``home``. The shallowest counts. One that
-    lies as the game wants it (``…/<home>``) brings all that lies beside it. Raises Refusal if there is none, or several
-    and none of them lies so.
+    ``marked`` are the folders that hold one of the ``markers``; the game looks for it in ``home``. The shallowest
+    counts. One that lies as the game wants it (``…/<home>``) brings all that lies beside it. Raises Refusal if there is
+    none, or several and none of them lies so.
     """
     if not marked:
-        raise Refusal("bad-archive", "The archive holds no world of this game.")
+        names = " or ".join(sorted(map(show_name, markers)))
+        raise Refusal("bad-archive", f"The archive holds no world of this game: there is no {names} anywhere in it.")
     at_home = [folder for folder in marked if not home or folder[len(folder) - len(home) :] == home]
     for found in (at_home, list(marked)):
         depth = min(map(len, found), default=0)

@@ -23,6 +23,7 @@ from overworld.domain.errors import (
 INCOMPLETE, NO_REPOSITORY, LOCKED, WRONG_PASSWORD, INTERRUPTED = 3, 10, 11, 12, 130
 
 _TRIES_AGAIN = re.compile(r"returned error, retrying after")
+_BEFORE_THE_WHY = re.compile(r"^.*? returned error, retrying after [^:]+: ")
 _RECOVERED = re.compile(r"successful after \d+ retr")
 _VANISHED = re.compile(r"^(?P<path>.*?): .*no such file or directory$")
 _REFUSALS = (
@@ -166,7 +167,7 @@ def last_words(words: Iterable[str]) -> str:
 
 def shorten(sentence: str) -> str:
     """One line of at most 300 characters, without what only restic's programmers need."""
-    first = sentence.removeprefix("Fatal: ").strip().partition("\n")[0]
+    first = _BEFORE_THE_WHY.sub("", sentence.removeprefix("Fatal: ").strip().partition("\n")[0])
     return first if len(first) <= 300 else first[:299] + "…"
 
 

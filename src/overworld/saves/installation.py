@@ -16,6 +16,7 @@ from overworld.domain.programs import Program
 from overworld.saves import answers, patterns
 from overworld.saves.answers import Heard
 from overworld.saves.base import LONG, QUICK, Repository, SaveResult
+from overworld.saves.faults import NO_REPOSITORY, WRONG_PASSWORD, derive_refusal
 from overworld.saves.restic import HOST, Restic
 
 INSTALLATION = "installation"
@@ -27,6 +28,16 @@ _FROM_PIPE = ["backup", "--no-scan", "--host", HOST, "--group-by", "", "--stdin-
 
 class InstallationStore(Restic):
     """``Restic`` with what only that repository needs. Raises what the port of the store raises."""
+
+    async def reach(self, repository: Repository, *, is_there: bool, deadline: timedelta = QUICK) -> None:
+        """*Reads.* The store answers and takes its key, and if it ``is_there`` has that repository; whichever password
+        opens it."""
+        ended, _ = await self._run(repository, ["cat", "config", "--no-lock"], deadline)
+        fine = {WRONG_PASSWORD} if is_there else {NO_REPOSITORY, WRONG_PASSWORD}
+        if ended.deadline_passed or ended.store_failed or ended.status not in fine:
+            self._raise_if_failed(ended, deadline)
+        elif refusal := derive_refusal("\n".join(ended.words)):
+            raise refusal
 
     async def save_bytes(
         self,

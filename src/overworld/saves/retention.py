@@ -12,8 +12,9 @@ from overworld.domain.errors import BadInput
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How many saves are kept: the newest ``last``, and the newest of each of the newest ``hourly`` hours, ``daily``
-    days, ``weekly`` ISO weeks and ``monthly`` months in which there is one (an hour without a save counts for none).
+    """How many saves are kept: the newest ``last``, as many of those that somebody asked for, and the newest of each of
+    the newest ``hourly`` hours, ``daily`` days, ``weekly`` ISO weeks and ``monthly`` months in which there is one (an
+    hour without a save counts for none).
 
     ``quota_bytes``: how much all saves of a server may take together; the oldest go first. None: no limit. The newest
     save is always kept, whatever the policy says.
@@ -35,12 +36,14 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A save as retention sees it. ``bytes_new`` is what was sent for it: what it takes beyond the saves before it, and
-    about what is freed when it goes (its part that later saves share is not). ``pinned``: never forgotten."""
+    about what is freed when it goes (its part that later saves share is not). ``pinned``: never forgotten. ``asked``:
+    somebody took it, or brought it: a few stops and restores, each with a save of its own, do not push it out."""
 
     save_id: str
     at: datetime
     bytes_new: int = 0
     pinned: bool = False
+    asked: bool = False
 
 
 def saves_to_forget(saves: Iterable[Kept], policy: Policy, zone: tzinfo) -> tuple[str, ...]:
@@ -53,6 +56,7 @@ def saves_to_forget(saves: Iterable[Kept], policy: Policy, zone: tzinfo) -> tupl
     ordered = sorted(saves, key=lambda save: (save.at, save.save_id))
     kept = {save.save_id for save in ordered[-1:]} | {save.save_id for save in ordered if save.pinned}
     choice = [save for save in reversed(ordered) if not save.pinned]
+    kept |= {save.save_id for save in [save for save in choice if save.asked][: policy.last]}
     for number, period in _periods(policy, zone):
         kept |= _newest_of_each(choice, number, period)
     left = [save for save in ordered if save.save_id in kept]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -28,6 +28,12 @@ from overworld.time_zones import find_zone
 
 MAX_LABEL_CHARACTERS = 200
 MOST_PATHS = 100
+
+_NOT_KEPT = {
+    SaveState.RUNNING: "The save is still being taken: wait for its end.",
+    SaveState.FAILED: "The save failed, so the store has nothing of it. Choose one that is kept.",
+    SaveState.GONE: "The save is not in the store any more. Choose one that is kept.",
+}
 
 
 def find(tx: Transaction, actor: Actor, save_id: str) -> Save:
@@ -66,7 +72,13 @@ def forget(tx: Transaction, actor: Actor, save_id: str, now: datetime) -> Operat
     found = _kept(tx, actor, save_id)
     if found.pinned:
         raise Conflict("The save is pinned. Take the pin off first.")
-    server = _find_server(tx, actor, found.server_id).server
+    view = server_rows.load_server(tx, found.server_id, actor.scope)
+    if view is None:
+        raise Conflict(
+            "The server of the save is gone for good, and its saves go when the time has passed for which they are kept"
+            " (OVERWORLD_SAVE_RETENTION). Until then the save can be cloned."
+        )
+    server = view.server
     event = ("SaveDeleteAsked", f"{actor.name} asked to remove the save of {found.created_at:%Y-%m-%d %H:%M} UTC.")
     return open_job(tx, server, OperationKind.FORGET, {"save_ids": [found.id]}, now, event=event)
 
@@ -136,7 +148,8 @@ def clone(
         "CloneAsked",
         f"{actor.name} asked for a clone of {spec['name']} of {found.created_at:%Y-%m-%d %H:%M} UTC.",
     )
-    return view, open_job(tx, view.server, OperationKind.CLONE, arguments, now, event=event)
+    after = now + timedelta(microseconds=1)  # the creation: the newest operation is the one to wait for
+    return view, open_job(tx, view.server, OperationKind.CLONE, arguments, after, event=event)
 
 
 def prove(tx: Transaction, actor: Actor, server_id: str, *, save_id: str | None, now: datetime) -> Operation:
@@ -171,16 +184,23 @@ def show_policy(tx: Transaction, actor: Actor, server_id: str) -> tuple[SavePoli
 
 
 def edit_policy(
-    tx: Transaction, actor: Actor, server_id: str, changes: Mapping[str, Any], *, expected: Set[str] | None
+    tx: Transaction,
+    actor: Actor,
+    server_id: str,
+    changes: Mapping[str, Any],
+    *,
+    expected: Set[str] | None,
+    now: datetime,
 ) -> tuple[SavePolicy, int]:
-    """The policy changed; None as a value sets one back to the installation's default. Raises NotFound, BadInput, and
-    PreconditionFailed if the version is none of ``expected``."""
+    """The policy changed; None as a value sets one back to the installation's default. Raises NotFound, BadInput (also
+    for a schedule that never comes), and PreconditionFailed if the version is none of ``expected``."""
     server = _find_server(tx, actor, server_id).server
     present, version = save_policies.find_policy(tx, server.id)
     if expected is not None and str(version) not in expected:
         raise PreconditionFailed("The policy was changed since you read it. Read it again and repeat the edit.")
-    if changes.get("cron"):
-        parse_cron(changes["cron"])
+    if changes.get("cron") and parse_cron(changes["cron"]).next_after(now, UTC) is None:
+        says = "never comes: no such day is in any of the next eight years"
+        raise BadInput(f"The schedule {says}.", errors=[{"at": "/cron", "says": says}])
     if changes.get("time_zone"):
         find_zone(changes["time_zone"])
     if not changes:
@@ -215,7 +235,7 @@ def _find_server(tx: Transaction, actor: Actor, server_id: str) -> ServerView:
 def _kept(tx: Transaction, actor: Actor, save_id: str) -> Save:
     found = find(tx, actor, save_id)
     if found.state is not SaveState.KEPT:
-        raise Conflict(f"The save is {found.state}: only one that is kept can be used.")
+        raise Conflict(_NOT_KEPT[found.state])
     return found
 
 

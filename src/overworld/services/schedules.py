@@ -63,7 +63,7 @@ def tick(tx: Transaction, terms: Terms, now: datetime) -> Ticked:
             continue  # it stays due
         times: dict[str, datetime] = {}
         if due.policy.next_at is None or due.policy.next_at <= now:
-            times["next_at"] = _next_save(due.policy, terms, now)
+            times["next_at"] = plan_save(due.policy, terms.cron, terms.time_zone, terms.jitter, now)
             if due.policy.next_at is not None:
                 _open_scheduled(tx, view.server, ticked, now)
         kinds = (
@@ -117,14 +117,13 @@ def _open_proof(
     ticked.opened += 1
 
 
-def _next_save(policy: SavePolicy, terms: Terms, now: datetime) -> datetime:
-    text = terms.cron if policy.cron is None else policy.cron
+def plan_save(policy: SavePolicy, cron: str, time_zone: str, jitter: timedelta, now: datetime) -> datetime:
+    """When the server is saved next, where its policy says nothing by that schedule; NEVER if on none."""
+    text = cron if policy.cron is None else policy.cron
     if not text:
         return NEVER
     try:
-        at = next_save(
-            parse_cron(text), find_zone(policy.time_zone or terms.time_zone), policy.server_id, now, terms.jitter
-        )
+        at = next_save(parse_cron(text), find_zone(policy.time_zone or time_zone), policy.server_id, now, jitter)
     except BadInput as error:  # it was right when it was stored: a time zone that this machine does not know
         log.error("a schedule cannot be read", server_id=policy.server_id, error=error.detail)
         return now + timedelta(days=1)

@@ -126,6 +126,8 @@ def _refusal(response: httpx.Response) -> OverworldError:
     if response.status_code == errors.NotAuthenticated.status:  # the ticket, not the caller
         log.error("the worker does not take our tickets: do both have the same OVERWORLD_WORKER_SECRET and clock?")
         return Unavailable("The worker, which has the files of worlds, does not know this web process.")
+    if slug == errors.SaveStoreRefused.slug:
+        return errors.SaveStoreRefused(str(extra.get("reason", "")), detail)
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, OverworldError)]
     kind = next((kind for kind in kinds if kind.slug == slug and kind.__init__ is OverworldError.__init__), Unavailable)
     return kind(detail, **extra)

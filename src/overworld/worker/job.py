@@ -39,7 +39,7 @@ class Job:
     database: Database
     operation: Operation
     lease: WorldLease
-    progress: Progress = field(default_factory=lambda: Progress(0, 1, "Begun."))
+    progress: Progress = field(default_factory=lambda: Progress(0, 4, "Begun."))
 
     @property
     def server_id(self) -> str:

@@ -26,6 +26,7 @@ from overworld.store import worlds as world_rows
 from overworld.store.database import Transaction
 from overworld.store.server_rows import ServerView
 from overworld.worker.job import Called, Job
+from overworld.worker.placing import find_in_save
 from overworld.worker.runner import PASSING, Done
 from overworld.worker.save_rows import MIB
 from overworld.worker.snapshots import NothingToSave, Part, World
@@ -37,7 +38,7 @@ STOPPED_WITHIN_SECONDS = 660.0
 """Longer than any game's grace and the controller's work around it."""
 SETTLED_WITHIN_SECONDS = 600.0
 KEPT_WHILE_MADE = timedelta(days=2)
-STEPS = 5
+STEPS = 4
 
 log = structlog.get_logger(__name__)
 
@@ -59,10 +60,11 @@ class Restoring:
                 await self._await_world(job)
             else:
                 if paths:
+                    await self._look_for(job, save, paths)
                     await self._hold(job)
                 await self._save_first(job)
             world = await self._make(job, save, paths)
-            job.say(4, STEPS, "Putting the restored world in place.")
+            job.say(3, STEPS, "Putting the restored world in place.")
             await job.write(lambda tx: self._swap(tx, job, save, world))
             job.note(swapped=True)
         return await self._await_end(job, save)
@@ -90,6 +92,13 @@ class Restoring:
     def _paths(self, job: Job) -> list[str]:
         given = job.operation.arguments.get("paths")
         return [str(path) for path in given] if isinstance(given, list) else []
+
+    async def _look_for(self, job: Job, save: Save, paths: list[str]) -> None:
+        """All of it is in the save, and the store answers: nobody is thrown out of a game for a slip of the pen."""
+        job.say(0, STEPS, "Looking for it in the save.")
+        assert save.snapshot_id is not None
+        repository = await self._tools.repositories.find(save.server_id)
+        await find_in_save(self._tools.store, repository, save.snapshot_id, paths)
 
     async def _hold(self, job: Job) -> None:
         """Stop the game: single files are put into the world as it is at its end, so nothing played is lost."""
@@ -197,13 +206,13 @@ class Restoring:
         if asked is not None and asked.cancel_asked_at is not None:
             raise Called
         jobs.write_arguments(tx, job.operation.id, {"swapped": True})
-        message = f"The world of {save.created_at:%Y-%m-%d %H:%M} UTC is in place (world {changed.world_generation})."
+        message = f"{self._restored(job, save)} (world {changed.world_generation})."
         events.insert_events(tx, [NewEvent(job.server_id, "Restored", message)], now)
 
     async def _await_end(self, job: Job, save: Save) -> Done:
         """The server is again what it was, or what somebody has wished for since. A game that does not start on the
         restored world fails the restore, but does not take it back: its owner decides."""
-        job.say(4, STEPS, "In place; waiting for the server.")
+        job.say(3, STEPS, "In place; waiting for the server.")
         give_up_at = monotonic() + SETTLED_WITHIN_SECONDS
         while True:
             view = await self._view(job)
@@ -215,10 +224,17 @@ class Restoring:
                     reason=verdict.reason,
                 )
             if verdict is not None:
-                return Done(f"The world of {save.created_at:%Y-%m-%d %H:%M} UTC is in place.", "Restored")
+                return Done(f"{self._restored(job, save)}.", "Restored")
             if monotonic() > give_up_at:
                 raise Conflict("The world was restored, but the server has not settled since: look at its events.")
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _restored(self, job: Job, save: Save) -> str:
+        paths, at = self._paths(job), f"{save.created_at:%Y-%m-%d %H:%M} UTC"
+        if not paths:
+            return f"The world of {at} is in place"
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        return f"Restored as of {at}: {', '.join(paths[:3])}{more}; the rest is as it was"
 
     async def _view(self, job: Job) -> ServerView:
         def read() -> ServerView | None:

@@ -155,14 +155,15 @@ class Runner:
         log.warning(
             "a job is tried again", kind=job.operation.kind, failures=failures, error=error.detail, in_seconds=pause
         )
-        says = f"{error.detail} Attempt {failures + 1} follows in {pause:.0f} s."
+        at = datetime.now(UTC) + timedelta(seconds=pause)
+        says = f"{error.detail} Attempt {failures + 1} follows at {at:%H:%M:%S} UTC."
         job.say(job.progress.done, job.progress.of, says)
 
         def put_off(tx: Transaction) -> None:
             now = datetime.now(UTC)
             jobs.write_progress(tx, job.operation.id, job.progress)
             jobs.write_arguments(tx, job.operation.id, {FAILURES: failures})
-            jobs.enqueue(tx, job.operation.id, at=now + timedelta(seconds=pause))
+            jobs.enqueue(tx, job.operation.id, at=at)
             if failures == 1 and isinstance(error, SaveStoreUnavailable):  # somebody may have to mend it
                 event = NewEvent(job.server_id, "StoreUnavailable", says, Level.WARNING)
                 events.insert_events(tx, [event], now)

@@ -62,14 +62,16 @@ class SavedWorlds(WorldAccess):
         archive = request.get("archive")
         if archive is None:
             file = await self._find(repository, snapshot_id, path)
-            yield _describe(file)
-            path = file.path
+            head, path = _describe(file), file.path
         else:
-            yield {"name": PurePosixPath(path).name or "world", "length": None}
+            head = {"name": PurePosixPath(path).name or "world", "length": None}
         deadline = timedelta(seconds=float(request.get("seconds", 3600)))
         async with aclosing(
             self._store.dump(repository, snapshot_id, path, archive=archive, deadline=deadline)
         ) as pieces:
+            first = await anext(pieces, b"")  # a refusal comes here, while it can still be told as one
+            yield head
+            yield first
             async for piece in pieces:
                 yield piece
         yield Done({})
@@ -93,6 +95,8 @@ class SavedWorlds(WorldAccess):
         return [found[name] for name in sorted(found)]
 
     async def _find(self, repository: Repository, snapshot_id: str, path: str) -> SavedFile:
+        if path == "/":
+            raise BadInput("That is the whole save: say which archive it is to be, zip or tar.")
         places = () if path == f"/{STAGING}" else (path, f"/{STAGING}{path}")
         for place in places:
             file = await self._store.find_file(repository, snapshot_id, place)

@@ -32,6 +32,7 @@ from overworld.worker.snapshots import NothingToSave, Staged, World
 from overworld.worker.terms import Terms, Tools, keep_of
 
 NOTHING = "There is nothing in the world that is worth saving."
+ASKED = {SaveReason.ON_DEMAND, SaveReason.UPLOAD}
 WARM_TAG = "warm"
 LOOK_SECONDS = 0.25
 ENDED_WITHIN_SECONDS = 300.0
@@ -284,7 +285,10 @@ class Taking:
             in_use = jobs.saves_in_use(tx)
             policy, _ = save_policies.find_policy(tx, server.id)
             going = saves_to_forget(
-                [Kept(save.id, save.created_at, save.bytes_new or 0, save.pinned) for save in kept.values()],
+                [
+                    Kept(save.id, save.created_at, save.bytes_new or 0, save.pinned, save.reason in ASKED)
+                    for save in kept.values()
+                ],
                 keep_of(policy, self._terms.keep),
                 find_zone(policy.time_zone or self._terms.time_zone),
             )

@@ -84,6 +84,13 @@ def test_a_text_is_edited_with_its_etag(hers: World) -> None:
     assert hers.ask("PUT", "/text", path="new", data="z", headers=only_new).status_code == 200
 
 
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"cut \xc3"])
+def test_what_is_no_text_is_not_written_as_one(hers: World, data: bytes) -> None:
+    """It could not be read again; the file stays as it was."""
+    assert slug(hers.ask("PUT", "/text", path="server.properties", data=data)) == "bad-input"
+    assert hers.ask("GET", "/text", path="server.properties").get_json()["text"] == "pvp=true\n"
+
+
 def test_files_come_and_go(hers: World) -> None:
     """Upload, download, folders, renames, deletions; each leaves an event that says who."""
     content = os.urandom(5 * MIB + 7)

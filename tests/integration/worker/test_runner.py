@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -79,7 +80,10 @@ async def test_a_worker_that_dies_is_no_failure_of_its_job(database: Database, a
         seen = look(database)
         assert seen.outcome is Outcome.RUNNING
         assert seen.progress is not None
-        assert f"Attempt {failures + 1} follows in {RETRIES[failures - 1]:.0f} s" in seen.progress.message
+        says = re.search(rf"Attempt {failures + 1} follows at (\d\d:\d\d:\d\d) UTC", seen.progress.message)
+        expected = datetime.now(UTC) + timedelta(seconds=RETRIES[failures - 1])
+        assert says is not None
+        assert says[1] in {f"{expected - timedelta(seconds=late):%H:%M:%S}" for late in range(30)}
     await runner(database, work, 100).work(ID)
     seen = look(database)
     assert (seen.outcome, seen.reason) == (Outcome.FAILED, "SaveStoreUnavailable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -21,6 +22,7 @@ from integration.worker.saving import (
     newest_world,
     protection,
     quick_check,
+    restic,
     save,
     saves,
     saving_installation,
@@ -30,6 +32,9 @@ from integration.worker.saving import (
     until_state,
     worlds,
 )
+from overworld.cli.doctor import Severity
+from overworld.doctor import checks
+from overworld.settings import Settings
 from players.bot import Bot
 from waiting import wait_until
 
@@ -122,7 +127,8 @@ def test_single_files_are_restored_into_the_world_as_it_is(installation: Install
     taken = save(api, server_id)
     for name in ("mine", "other"):
         (world / name / "text").write_text("after")
-    succeed(api, api.post(f"/servers/{server_id}/restore", json={"save_id": taken["id"], "paths": ["mine"]}))
+    done = succeed(api, api.post(f"/servers/{server_id}/restore", json={"save_id": taken["id"], "paths": ["mine"]}))
+    assert ": mine; the rest is as it was" in done["message"]
     until_state(api, server_id, "running")
     found = worlds(installation, server_id)[2]
     assert (found / "mine" / "text").read_text() == "before"
@@ -135,15 +141,17 @@ def test_single_files_are_restored_into_the_world_as_it_is(installation: Install
 def test_a_path_that_is_not_in_the_save_leaves_everything_as_it_was(
     installation: Installation, api: httpx.Client
 ) -> None:
-    """The restore fails with a sentence, and the game runs again on its old world."""
+    """The restore fails with a sentence, and the game was not stopped for it."""
     server_id = create(api, "diary")
     taken = save(api, server_id)
     asked = json_of(api.post(f"/servers/{server_id}/restore", json={"save_id": taken["id"], "paths": ["no/such"]}))
     ended = until_ended(api, asked)
     assert (ended["outcome"], ended["reason"]) == ("failed", "NoSuchSave")
-    until_state(api, server_id, "running")
+    assert show(api, server_id)["state"] == "running"
     assert list(worlds(installation, server_id)) == [1]
-    assert "RestoreFailed" in events(api, server_id)
+    happened = events(api, server_id)
+    assert happened[0] == "RestoreFailed"
+    assert "Stopped" not in happened
 
 
 def test_a_save_is_looked_through_and_taken_away(installation: Installation, api: httpx.Client) -> None:
@@ -164,6 +172,10 @@ def test_a_save_is_looked_through_and_taken_away(installation: Installation, api
     with zipfile.ZipFile(io.BytesIO(archive.content)) as opened:
         assert any(name.endswith("fïle") for name in opened.namelist())
     assert api.get(f"/saves/{taken['id']}/content", params={"path": "nothing"}).status_code == 404
+    nothing = api.get(f"/saves/{taken['id']}/content", params={"path": "nothing", "archive": "zip"})
+    assert nothing.status_code == 404, "told before anything is sent"
+    whole = api.get(f"/saves/{taken['id']}/content")
+    assert (whole.status_code, "zip or tar" in whole.json()["detail"]) == (422, True)
 
 
 def test_a_deleted_server_comes_back_as_a_clone(installation: Installation, api: httpx.Client) -> None:
@@ -240,6 +252,11 @@ def test_a_store_that_lost_a_server_is_told_with_its_mend(installation: Installa
     assert show(api, server_id)["state"] == "running"
     assert list(worlds(installation, server_id)) == [1]
     assert {"SaveFailed", "RestoreFailed", "NotSavedBefore"} <= set(events(api, server_id))
+    told = json.loads(api.get(f"/saves/{taken['id']}/content", params={"archive": "zip"}).content)
+    assert (told["title"], told["detail"]) == ("The save store refused", lost["message"])
+    settings = Settings(data_folder=installation.folder, restic=restic())
+    found = next(check for check in checks(settings, {}) if check.name == "saves").run()
+    assert (found.severity, lost["message"] in found.says) == (Severity.BAD, True)
     away.rename(repository)
     save(api, server_id)
     assert protection(api, server_id)["reason"] == "RestoreFailed"

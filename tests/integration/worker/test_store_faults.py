@@ -324,6 +324,28 @@ def test_a_restore_waits_for_a_store_that_is_away(site: Site) -> None:
     assert not (site.world / "mark").exists()
 
 
+def test_single_files_of_a_store_that_is_away_stop_no_game(site: Site) -> None:
+    """They are looked for first, so that nobody is thrown out for a store that may be away for hours; who downloads
+    them meanwhile is told so."""
+    taken = save(site.api, site.server_id)
+    (site.world / "page-0").write_text("spoilt")
+    site.s3.stop()
+    try:
+        asked = json_of(
+            site.api.post(f"/servers/{site.server_id}/restore", json={"save_id": taken["id"], "paths": ["page-0"]})
+        )
+        until_put_off(site, asked)
+        assert show(site.api, site.server_id)["state"] == "running"
+        assert "Stopped" not in events(site.api, site.server_id)
+        for wanted in ({"path": "page-0"}, {"archive": "zip"}):
+            refused = site.api.get(f"/saves/{taken['id']}/content", params=wanted)
+            assert (refused.status_code, refused.json()["title"]) == (503, "The save store does not answer")
+    finally:
+        site.s3.start()
+    assert until_ended(site.api, asked)["outcome"] == "succeeded"
+    assert (site.world / "page-0").read_text() != "spoilt"
+
+
 def test_a_disk_that_fills_in_mid_restore_leaves_the_old_world() -> None:
     """The restore fails and says which disk; the game is played on, and what was written of the new world is gone. With
     more room it succeeds."""

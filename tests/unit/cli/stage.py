@@ -61,7 +61,7 @@ class Stage:
             def _answer(self) -> None:
                 stage._answer(self)
 
-            do_GET = do_POST = do_PATCH = do_DELETE = _answer
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -88,7 +88,7 @@ class Stage:
             parts.path,
             parse_qs(parts.query),
             {key.lower(): value for key, value in handler.headers.items()},
-            json.loads(body) if body else None,
+            json.loads(body) if body and handler.headers.get("Content-Type") == "application/json" else body or None,
         )
         self.requests.append(request)
         replies = self._replies.get((request.method, request.path))

@@ -53,7 +53,8 @@ def test_an_unreachable_api_is_said_once(run: Run) -> None:
     assert result.exit_code == 1
     assert result.stdout.count("cannot be reached") == 1
     assert result.stdout.count("not looked at") == 5
-    assert "What to do about api:" in result.stdout
+    assert "What to do about api: see that it runs there" in result.stdout
+    assert "overworld doctor" not in result.stdout, "that is where one is already"
 
 
 def test_each_trouble_has_its_finding(stage: Stage, run: Run, environment: dict[str, str | None]) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from unit.cli.conftest import Run
-from unit.cli.stage import TOKEN, Reply, Stage, problem
+from unit.cli.stage import TOKEN, Reply, Stage, page, problem, server
 
 
 @pytest.mark.parametrize(
@@ -147,3 +147,29 @@ def test_what_the_detail_says_is_not_said_again(stage: Stage, run: Run) -> None:
         "  The name is too long.",
         "  /game: is too long",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "path", "reply", "mend"),
+    [
+        (("rm", "meadow", "a"), "DELETE", "", problem(409, "conflict", "No", "x", reason="not-empty"), "--recursive"),
+        (("put", "meadow", __file__, "a/"), "PUT", "/content", problem(404, "not-found", "No"), "files mkdir"),
+        (
+            ("put", "meadow", __file__, "a", "--new"),
+            "PUT",
+            "/content",
+            problem(412, "precondition-failed", "No", "a is there already.", reason="changed"),
+            "",
+        ),
+    ],
+)
+def test_a_refusal_about_a_file_says_what_helps(
+    stage: Stage, run: Run, words: tuple[str, ...], method: str, path: str, reply: Reply, mend: str
+) -> None:
+    """The next command, or nothing where the detail says it all: never how to mend something else."""
+    stage.lay("GET", "/servers", page(server()))
+    stage.lay(method, f"/servers/bcdfghjkmnpq/files{path}", reply)
+    result = run("files", *words)
+    assert result.exit_code in {1, 3}
+    assert mend in result.stderr
+    assert ("What to do" in result.stderr) == bool(mend)

@@ -76,18 +76,21 @@ def test_an_outage_while_waiting_is_waited_out(stage: Stage, run: Run, monkeypat
     assert "overworld wait --operation opbcdfghjkmn" in result.stderr
 
 
-def test_an_interruption_is_130_and_the_work_goes_on(stage: Stage, environment: dict[str, str | None]) -> None:
-    """Ctrl-C during a wait says that the work goes on and how to follow it."""
-    lay_wish(stage, "stop", Reply(operation("stop")))
+@pytest.mark.parametrize("wish", ["start", "stop"])
+def test_an_interruption_is_130_and_the_work_goes_on(
+    stage: Stage, environment: dict[str, str | None], wish: str
+) -> None:
+    """Ctrl-C during a wait says that the work goes on and how to follow it and, if it can be, to call it off."""
+    lay_wish(stage, wish, Reply(operation(wish)))
     process = subprocess.Popen(
         # A shell that starts the tests in the background lets them ignore Ctrl-C, and what is ignored is inherited.
-        ["env", "--default-signal=INT", sys.executable, "-m", "overworld", "stop", "meadow"],
+        ["env", "--default-signal=INT", sys.executable, "-m", "overworld", wish, "meadow"],
         env={**os.environ, **{key: value for key, value in environment.items() if value is not None}},
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        wait_until(lambda: stage.seen("GET", OPERATION), 20, "the command waits")
+        wait_until(lambda: len(stage.seen("GET", OPERATION)) > 1, 20, "the command waits")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     finally:
@@ -95,6 +98,7 @@ def test_an_interruption_is_130_and_the_work_goes_on(stage: Stage, environment: 
     assert process.returncode == 130
     assert "The work goes on." in said
     assert "overworld wait --operation opbcdfghjkmn" in said
+    assert ("overworld cancel opbcdfghjkmn" in said) == (wish == "start")
     assert "Traceback" not in said
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controlling import BEGINNING, make_server
@@ -10,6 +12,7 @@ from overworld.domain.operations import (
     Operation,
     OperationKind,
     Outcome,
+    Progress,
     derive_progress,
     derive_verdict,
 )
@@ -128,6 +131,22 @@ def test_a_stop_tells_of_its_save() -> None:
     assert verdict.message == "SaveSeen!"
 
 
+@pytest.mark.parametrize(
+    ("kind", "desired", "ready", "says"),
+    [
+        (OperationKind.UNDO, Desired.RUNNING, Reason.ANSWERING, "The earlier world is back in place. Answering!"),
+        (OperationKind.UNDO, Desired.STOPPED, Reason.STOPPED, "The earlier world is back in place. Stopped!"),
+        (OperationKind.CREATE, Desired.STOPPED, Reason.STOPPED, "Stopped!"),
+    ],
+)
+def test_a_wish_tells_of_what_was_wished(kind: OperationKind, desired: Desired, ready: Reason, says: str) -> None:
+    """Whoever undid a restore reads of the world; a server that was just made has no save to tell of."""
+    seen = status(placed=Reason.INSTALLED, ready=ready, saved=Reason.NEVER_STOPPED)
+    verdict = derive_verdict(operation(kind), make_server(desired=desired), seen)
+    assert verdict is not None
+    assert verdict.message == says
+
+
 def test_progress_goes_from_accepted_to_settled() -> None:
     """Four steps, each with its sentence."""
     start = operation(OperationKind.START)
@@ -139,3 +158,10 @@ def test_progress_goes_from_accepted_to_settled() -> None:
     assert derive_progress(start, status()).done == 3
     ended = Operation("op", "chess1", "owner", OperationKind.START, 1, BEGINNING, Outcome.SUCCEEDED, message="Fine.")
     assert (derive_progress(ended, NOT_YET_SEEN).done, derive_progress(ended, NOT_YET_SEEN).message) == (4, "Fine.")
+
+
+def test_a_job_ends_with_as_many_steps_as_it_had() -> None:
+    """Its worker says how many."""
+    drill = replace(operation(OperationKind.DRILL), progress=Progress(1, 3, "Restoring to scratch."))
+    ended = replace(drill, outcome=Outcome.SUCCEEDED, message="Fine.")
+    assert derive_progress(ended, NOT_YET_SEEN) == Progress(3, 3, "Fine.")

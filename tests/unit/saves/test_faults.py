@@ -82,3 +82,10 @@ def test_details_are_short() -> None:
     error = faults.derive_error(1, ["Fatal: " + "x" * 1000 + "\ngithub.com/restic\n\tgo:38"])
     assert len(error.detail) < 400
     assert "github" not in error.detail
+
+
+def test_when_restic_itself_tries_again_is_nobody_elses_business() -> None:
+    """Overworld says when the next attempt is; the reason is what follows."""
+    error = faults.derive_unavailable([f"{RETRY}dial tcp 127.0.0.1:9: connect: connection refused"])
+    assert "(Stat: dial tcp 127.0.0.1:9: connect: connection refused)" in error.detail
+    assert "retrying" not in error.detail

@@ -21,9 +21,9 @@ POLICIES = st.builds(
     last=st.integers(0, 5), hourly=st.integers(0, 5), daily=st.integers(0, 5), weekly=st.integers(0, 5),
     monthly=st.integers(0, 5), quota_bytes=st.none() | st.integers(0, 500),
 )  # fmt: skip
-SAVES = st.lists(st.tuples(st.integers(0, 100_000), st.integers(0, 100), st.booleans()), max_size=40).map(
-    lambda rows: [Kept(f"s{n}", NOW - timedelta(minutes=m), b, p) for n, (m, b, p) in enumerate(rows)]
-)
+SAVES = st.lists(
+    st.tuples(st.integers(0, 100_000), st.integers(0, 100), st.booleans(), st.booleans()), max_size=40
+).map(lambda rows: [Kept(f"s{n}", NOW - timedelta(minutes=m), b, p, a) for n, (m, b, p, a) in enumerate(rows)])
 ZONES = st.sampled_from([UTC, BERLIN, ZoneInfo("Pacific/Auckland"), ZoneInfo("America/St_Johns")])
 
 
@@ -71,6 +71,12 @@ def test_the_oldest_go_for_the_quota() -> None:
 def test_the_newest_stays_whatever_is_said() -> None:
     """With a policy of nothing and no room."""
     assert kept(hourly(10), Policy(0, 0, 0, 0, 0, quota_bytes=0)) == {"0"}
+
+
+def test_what_somebody_asked_for_is_not_pushed_out() -> None:
+    """Six restores and stops within the hour, each with a save of its own, leave the saves that were asked for."""
+    minutes = [Kept(f"{minute}", NOW - timedelta(minutes=minute), asked=minute > 6) for minute in range(12)]
+    assert kept(minutes, Policy(last=3, hourly=0, daily=0, weekly=0, monthly=0)) == {"0", "1", "2", "7", "8", "9"}
 
 
 def test_a_negative_number_is_refused() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 
 import click
 
 from overworld.cli.api import Json, api_path
-from overworld.cli.lookup import SERVER, find_server
+from overworld.cli.lookup import SERVER, find_server, server_names
 from overworld.cli.session import Session, output_option, pass_session
 from overworld.cli.times import show_time
 from overworld.cli.ui import Column, print_json, print_line, print_table
@@ -27,24 +28,30 @@ def events(session: Session, server: str | None, follow: bool, limit: int) -> No
 
     Newest last. With -f and JSON: one object a line. SERVER is a name or an id.
     """
-    path = (
-        api_path("events") if server is None else api_path("servers", find_server(session.api, server)["id"], "events")
-    )
+    found = None if server is None else find_server(session.api, server)
+    path = api_path("events") if found is None else api_path("servers", found["id"], "events")
     newest = list(session.api.pages(path, limit=limit))[::-1]
+    name = _names(session, found)
     if not follow:
-        _print_all(session, newest)
+        _print_all(session, newest, name)
         return
     last = 0
     while True:
         for event in newest:
             last = max(last, event["id"])
-            _print_one(session, event)
+            _print_one(session, event, name)
         newest = list(session.api.pages(path, {"after": last}))[::-1]
         if not newest:
             time.sleep(POLL_SECONDS)
 
 
-def _print_all(session: Session, found: list[Json]) -> None:
+def _names(session: Session, server: Json | None) -> Callable[[str], str]:
+    if session.as_json:
+        return str
+    return server_names(session.api) if server is None else lambda _: str(server["name"])
+
+
+def _print_all(session: Session, found: list[Json], name: Callable[[str], str]) -> None:
     if session.as_json:
         print_json({"items": found, "next_page_token": None})
         return
@@ -56,15 +63,19 @@ def _print_all(session: Session, found: list[Json]) -> None:
             Column("REASON", drop=1),
             Column("MESSAGE", wrap=True),
         ],
-        [[show_time(each["at"]), each["level"], each["server_id"], each["reason"], each["message"]] for each in found],
+        [
+            [show_time(each["at"]), each["level"], name(each["server_id"]), each["reason"], each["message"]]
+            for each in found
+        ],
         empty="Nothing happened yet.",
     )
 
 
-def _print_one(session: Session, event: Json) -> None:
+def _print_one(session: Session, event: Json, name: Callable[[str], str]) -> None:
     if session.as_json:
         click.echo(json.dumps(event))
     else:
         print_line(
-            f"{show_time(event['at'])}  {event['level']:7}  {event['server_id']}  {event['reason']}: {event['message']}"
+            f"{show_time(event['at'])}  {event['level']:7}  {name(event['server_id'])}  {event['reason']}: "
+            f"{event['message']}"
         )

@@ -12,12 +12,11 @@ import click
 
 from overworld.cli.api import Json, api_path, read_document
 from overworld.cli.errors import BadUsage, CliError, NotFound
-from overworld.cli.files import fetch, save_as, send
+from overworld.cli.files import fetch, fetch_entry, print_entries, send
 from overworld.cli.lookup import SERVER, find_server
 from overworld.cli.safe_text import keep_colours
 from overworld.cli.session import Session, output_option, pass_session
-from overworld.cli.times import show_time
-from overworld.cli.ui import Column, print_json, print_line, print_note, print_table
+from overworld.cli.ui import print_json, print_line, print_note
 
 RUNS = "The game runs: it may have read the file already, or write over it."
 
@@ -51,24 +50,9 @@ def list_files(session: Session, server: str, path: str, limit: int) -> None:
     if session.as_json:
         print_json({"items": found})
         return
-    print_table(
-        [Column("MODE", drop=2), Column("SIZE", right=True), Column("MODIFIED", drop=1), Column("NAME", wrap=True)],
-        [[entry["mode"], _size(entry), show_time(entry["modified_at"]), _name(entry)] for entry in found],
-        empty="The folder is empty.",
-    )
+    print_entries(found)
     if len(found) == limit:
         print_note("There may be more: --limit shows them.")
-
-
-def _size(entry: Json) -> str:
-    return str(entry["size_bytes"]) if entry["type"] == "file" else str(entry["type"])
-
-
-def _name(entry: Json) -> str:
-    name = str(entry["name"])
-    if entry["type"] == "link":
-        return f"{name} -> {entry['target']}"
-    return f"{name}/" if entry["type"] == "folder" else name
 
 
 @files.command()
@@ -147,7 +131,13 @@ def put(session: Session, *, server: str, local: BinaryIO, path: str, new: bool,
         path += Path(local.name).name
     headers = {"If-None-Match": "*"} if new else {}
     params = {"path": path, "unsaved": _flag(unsaved)}
-    _say(session, send(session.api, _path(session, server, "content"), params, local, headers), "is uploaded")
+    where = _path(session, server, "content")
+    try:
+        changed = send(session.api, where, params, local, headers)
+    except NotFound as error:
+        error.mend = "Make the folder first: `overworld files mkdir`."
+        raise
+    _say(session, changed, "is uploaded")
 
 
 @files.command()
@@ -163,19 +153,7 @@ def get(session: Session, server: str, path: str, local: Path | None, force: boo
     and is NAME.zip if left out.
     """
     entry = session.api.get(_path(session, server, "entry"), {"path": path})
-    is_folder = entry["type"] == "folder"
-    plain = re.sub(r"[\x00-\x1f/\\]", "_", str(entry["name"])) or "world"
-    if plain in {".", ".."}:
-        plain = "world"
-    target = local or Path()
-    if target.is_dir():
-        target /= f"{plain}.zip" if is_folder else plain
-    params = {"path": path}
-    if is_folder:
-        if target.suffix not in {".zip", ".tar"}:
-            raise BadUsage(f"{target} is no name for an archive", "Let it end with .zip or .tar.")
-        params["archive"] = target.suffix[1:]
-    count = save_as(fetch(session.api, _path(session, server, "content"), params), target, force=force)
+    target, count = fetch_entry(session.api, _path(session, server, "content"), path, entry, local, force=force)
     print_line(f"{target} has {count} bytes.")
 
 

@@ -8,7 +8,7 @@ import click
 
 from overworld.cli.api import Json, api_path
 from overworld.cli.errors import BadUsage
-from overworld.cli.session import Session, output_option, pass_session
+from overworld.cli.session import Session, ask, output_option, pass_session
 from overworld.cli.times import show_time
 from overworld.cli.ui import Column, print_json, print_note, print_pairs, print_table
 
@@ -74,7 +74,7 @@ def confirm_lost(session: Session, name: str, yes: bool) -> None:
         if not sys.stdin.isatty():
             raise BadUsage("Nobody is there to be asked", "Add --yes if you have made sure that the machine is off.")
         _explain(found)
-        click.confirm(f"Is the machine of {found['name']!r} off, and will it stay off?", abort=True, err=True)
+        ask(f"Is the machine of {found['name']!r} off, and will it stay off?")
     answer = session.api.post(api_path("nodes", found["name"], "confirm-lost"), {"uid": found["uid"]})
     _print(session, answer.document)
 

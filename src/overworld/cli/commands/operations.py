@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from overworld.cli.api import Json, api_path
-from overworld.cli.lookup import SERVER, find_server
+from overworld.cli.lookup import SERVER, find_server, server_names
 from overworld.cli.session import Session, output_option, pass_session
 from overworld.cli.times import show_age
 from overworld.cli.ui import Column, print_json, print_line, print_table
@@ -23,12 +23,14 @@ def operations(session: Session, server: str | None, limit: int) -> None:
 
     Newest first. SERVER is a name or an id.
     """
-    params = {} if server is None else {"server": find_server(session.api, server)["id"]}
+    wanted = None if server is None else find_server(session.api, server)
+    params = {} if wanted is None else {"server": wanted["id"]}
     found = list(session.api.pages(api_path("operations"), params, limit=limit))
     if session.as_json:
         print_json({"items": found, "next_page_token": None})
         return
     now = datetime.now(UTC)
+    name = server_names(session.api) if wanted is None else lambda _: wanted["name"]
     print_table(
         [
             Column("OPERATION"),
@@ -41,7 +43,7 @@ def operations(session: Session, server: str | None, limit: int) -> None:
         [
             [
                 each["id"],
-                each["server_id"],
+                name(each["server_id"]),
                 each["kind"],
                 each["outcome"],
                 f"{show_age(each['created_at'], now)} ago",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 import click
 
 from overworld.cli.api import Json, api_path
+from overworld.cli.commands.saved_files import get_saved_file, list_saved_files
 from overworld.cli.errors import BadUsage, NotFound
 from overworld.cli.files import send
 from overworld.cli.lookup import SERVER, find_server
@@ -17,6 +19,17 @@ from overworld.cli.ui import Column, print_json, print_line, print_note, print_p
 from overworld.cli.waiting import follow_operation, require_success, wait_options
 
 MIB = 1024 * 1024
+POLICY = (
+    "cron",
+    "time_zone",
+    "keep_last",
+    "keep_hourly",
+    "keep_daily",
+    "keep_weekly",
+    "keep_monthly",
+    "quota_mib",
+    "drill",
+)
 
 
 @click.command()
@@ -70,7 +83,11 @@ def restore(
     else:
         wanted = _find_save(session, found, str(save_id))
         what = ", ".join(paths) if paths else "the whole world"
-        question = f"Restore {what} of {show_time(wanted['created_at'])} UTC into {found['name']!r}?"
+        still = wanted["quiet"] or wanted["state"]
+        which = f"{what} of {show_time(wanted['created_at'])} UTC ({wanted['reason']}, {still})"
+        if yes and not session.as_json:
+            print_note(f"Restoring {which} into {found['name']!r}.")
+        question = f"Restore {which} into {found['name']!r}?"
         path, body = api_path("servers", found["id"], "restore"), {"save_id": wanted["id"], "paths": list(paths)}
     confirm(question, yes)
     _follow(session, session.api.post(path, body).document, wait, timeout)
@@ -97,6 +114,10 @@ def saves() -> None:
     """Look after saves."""
 
 
+saves.add_command(list_saved_files)
+saves.add_command(get_saved_file)
+
+
 @saves.command("list")
 @click.argument("server", type=SERVER, required=False)
 @click.option("--gone", is_flag=True, help="Those that were removed from the store, instead.")
@@ -106,9 +127,10 @@ def saves() -> None:
 def list_saves(session: Session, server: str | None, gone: bool, limit: int) -> None:
     """List saves, newest first. SERVER is a name or an id; left out: of all servers, also of those that are gone."""
     params: dict[str, str] = {"gone": "true"} if gone else {}
-    if server is not None:
-        params["server"] = find_server(session.api, server)["id"]
-    found = list(session.api.pages(api_path("saves"), params, limit=limit))
+    if server is None:
+        found = list(session.api.pages(api_path("saves"), params, limit=limit))
+    else:
+        found = _saves_of(session, server, params, limit)
     if session.as_json:
         print_json({"items": found, "next_page_token": None})
         return
@@ -116,16 +138,16 @@ def list_saves(session: Session, server: str | None, gone: bool, limit: int) -> 
     print_table(
         [
             Column("SAVE"),
-            Column("SERVER", drop=4),
+            Column("SERVER", drop=1 if server is None else 9, wrap=True),
             Column("TAKEN"),
-            Column("STATE", coloured=True),
-            Column("WHY", drop=3),
+            Column("STATE", drop=3, coloured=True),
+            Column("WHY", drop=6),
             Column("STILL", drop=2),
-            Column("MIB", drop=2),
-            Column("NEW MIB", drop=5),
-            Column("PROVEN", drop=1),
-            Column("PIN", drop=3),
-            Column("LABEL", drop=1, wrap=True),
+            Column("MIB", drop=8),
+            Column("NEW MIB", drop=9),
+            Column("PROVEN", drop=4),
+            Column("PIN", drop=7),
+            Column("LABEL", drop=5, wrap=True),
         ],
         [
             [
@@ -184,11 +206,14 @@ def upload_save(
 @pass_session
 def edit_save(session: Session, save_id: str, label: str | None, pinned: bool | None) -> None:
     """Label a save, pin it or take the pin off. SAVE is an id."""
+    if label is None and pinned is None:
+        raise BadUsage("Nothing to change", "Say --label, --pin or --no-pin.")
     changed = session.api.patch(api_path("saves", save_id), {"label": label, "pinned": pinned})
     if session.as_json:
         print_json(changed)
     else:
-        print_line(f"{save_id} is {'pinned' if changed['pinned'] else 'not pinned'}. {changed['label']}".rstrip())
+        labelled = f"labelled {changed['label']!r}" if changed["label"] else "without a label"
+        print_line(f"{save_id} is {'pinned' if changed['pinned'] else 'not pinned'} and {labelled}.")
 
 
 @saves.command("remove")
@@ -246,27 +271,39 @@ def policy(session: Session, server: str, given: tuple[str, ...]) -> None:
     NAMEs are cron, time_zone, keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, quota_mib and drill; the
     cron `never` means on no schedule. SERVER is a name or an id.
     """
-    path = api_path("servers", find_server(session.api, server)["id"], "save-policy")
     changes = dict(_read_change(each) for each in given)
+    path = api_path("servers", find_server(session.api, server)["id"], "save-policy")
     found = session.api.patch(path, changes) if changes else session.api.get(path)
     if session.as_json:
         print_json(found)
         return
-    shown = {name: "as installed" if value is None else value for name, value in found.items() if name != "next_at"}
-    print_pairs({**shown, "cron": shown["cron"] or "never", "next save": show_time(found["next_at"])})
+    installed = found.get("installed") or {}
+    shown = {name: _show_rule(value, installed.get(name)) for name, value in found.items() if name in POLICY}
+    print_pairs({**shown, "next save": show_time(found["next_at"]) if found["next_at"] else "never"})
+
+
+def _show_rule(value: object, installed: object) -> str:
+    shown, where = (installed, " (as installed)") if value is None else (value, "")
+    if shown is None:
+        return f"no bound{where}"
+    if isinstance(shown, bool):
+        return f"{'yes' if shown else 'no'}{where}"
+    return f"{'never' if shown == '' else shown}{where}"
 
 
 def _read_change(text: str) -> tuple[str, str | int | bool | None]:
     name, separator, value = text.partition("=")
     if not separator or not name:
         raise BadUsage("A change is NAME=VALUE", f"{text!r} has no =.")
+    if name not in POLICY:
+        raise BadUsage(f"A policy has no {name}", f"It has {', '.join(POLICY)}.")
     if value == "":
         return name, None
     if name == "cron":
         return name, "" if value == "never" else value
-    if value in {"true", "false"}:
-        return name, value == "true"
-    return name, int(value) if value.isdecimal() else value
+    if value in {"true", "yes", "false", "no"}:
+        return name, value in {"true", "yes"}
+    return name, int(value) if value.removeprefix("-").isdecimal() else value
 
 
 def _find_save(session: Session, server: Json, wanted: str) -> Json:
@@ -275,7 +312,20 @@ def _find_save(session: Session, server: Json, wanted: str) -> Json:
     for each in session.api.pages(api_path("servers", server["id"], "saves")):
         if each["state"] == "kept":
             return each
-    raise BadUsage("There is no save to restore", f"{server['name']} has none yet: `overworld save {server['id']}`.")
+    raise NotFound("There is no save to restore", f"{server['name']} has none yet: `overworld save {server['id']}`.")
+
+
+def _saves_of(session: Session, server: str, params: Mapping[str, str], limit: int) -> list[Json]:
+    """The saves of a server, also of one that is gone: by its id, or by the name that it had then."""
+    path = api_path("saves")
+    try:
+        wanted = find_server(session.api, server)["id"]
+    except NotFound:
+        named = [each for each in session.api.pages(path, params) if server in {each["server_name"], each["server_id"]}]
+        if not named:
+            raise
+        return named[:limit]
+    return list(session.api.pages(path, {**params, "server": wanted}, limit=limit))
 
 
 def _find_server_of(session: Session, save_id: str, no_server: NotFound) -> str:

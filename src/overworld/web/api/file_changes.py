@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import Any
 
+from overworld.domain.errors import BadInput
 from overworld.domain.revisions import Revision
 from overworld.services import files as service
 from overworld.services import revisions
@@ -65,14 +67,20 @@ def write_file(
     call: Call, permit: Permit, body: Iterable[bytes], *, restored_from: int | None = None
 ) -> tuple[Mapping[str, Any], Revision | None]:
     """What writing a text file has made, and the revision of the configuration that it is (None for a text that is not
-    kept)."""
+    kept). Raises BadInput for what is no text in UTF-8: nobody could read it as one."""
     written: list[bytes] = []
     made: list[Revision | None] = []
 
     def pieces() -> Iterator[bytes]:
-        for data in body:
-            written.append(data)
-            yield data
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            for data in body:
+                decoder.decode(data)
+                written.append(data)
+                yield data
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            raise BadInput("That is no text in UTF-8. Upload it as a file instead.") from error
 
     def record(tx: Transaction, items: Sequence[Mapping[str, Any]]) -> None:
         told = [str(item["before"]) for item in items]

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from overworld.domain.saves import SavePolicy
 from overworld.services import saves as service
+from overworld.services.schedules import NEVER, plan_save
+from overworld.settings import Settings
 from overworld.web.dispatch import expected_versions
 from overworld.web.routes import Answer, Call, Reply, Routes
 from overworld.web.wire import PLAIN_TEXT, Given, Shown, Whole
@@ -20,8 +22,22 @@ Text = Annotated[str, Field(max_length=100, pattern=PLAIN_TEXT)]
 Mib = Annotated[int, Field(ge=1, le=2**40), Whole]
 
 
+class InstalledSavePolicy(Shown):
+    """How the installation is set: what holds where a server's policy says nothing."""
+
+    cron: str = Field(description="Five fields; empty: on no schedule.")
+    time_zone: str
+    keep_last: int
+    keep_hourly: int
+    keep_daily: int
+    keep_weekly: int
+    keep_monthly: int
+    quota_mib: int | None = Field(description="Null: no bound.")
+    drill: bool
+
+
 class SavePolicyEntry(Shown):
-    """A server's policy. Null means: as the installation is set."""
+    """A server's policy. Null means: as the installation is set, which ``installed`` has."""
 
     cron: str | None = Field(description="Five fields; empty: on no schedule.")
     time_zone: str | None
@@ -32,7 +48,8 @@ class SavePolicyEntry(Shown):
     keep_monthly: int | None
     quota_mib: int | None = Field(description="The most that its saves may add to the store.")
     drill: bool | None = Field(description="Whether its newest save is restored to scratch now and then.")
-    next_at: datetime | None = Field(description="When it is saved next; null: not planned yet, or on no schedule.")
+    next_at: datetime | None = Field(description="When it is saved next, unless nobody plays until then; null: never.")
+    installed: InstalledSavePolicy
 
 
 class SavePolicyEdit(Given):
@@ -49,9 +66,10 @@ class SavePolicyEdit(Given):
     drill: bool | None = None
 
 
-def show_policy(policy: SavePolicy) -> SavePolicyEntry:
-    """The policy as clients see it."""
-    never = policy.next_at is not None and policy.next_at.year == 9999
+def show_policy(policy: SavePolicy, settings: Settings, now: datetime) -> SavePolicyEntry:
+    """The policy as clients see it. What was just changed is planned at the worker's next tick: as it is here."""
+    cron, time_zone = settings.save_schedule, settings.save_time_zone
+    next_at = policy.next_at or plan_save(policy, cron, time_zone, settings.save_jitter, now)
     return SavePolicyEntry(
         cron=policy.cron,
         time_zone=policy.time_zone,
@@ -62,7 +80,14 @@ def show_policy(policy: SavePolicy) -> SavePolicyEntry:
         keep_monthly=policy.keep_monthly,
         quota_mib=policy.quota_mib,
         drill=policy.drill,
-        next_at=None if never else policy.next_at,
+        next_at=None if next_at == NEVER else next_at,
+        installed=InstalledSavePolicy(
+            cron=cron,
+            time_zone=time_zone,
+            **{f"keep_{name}": count for name, count in settings.save_keep_counts.items()},
+            quota_mib=settings.save_quota_mib,
+            drill=settings.drills,
+        ),
     )
 
 
@@ -70,7 +95,7 @@ def show_policy(policy: SavePolicy) -> SavePolicyEntry:
 def show(call: Call, server_id: str) -> Reply:
     """Show a server's policy."""
     policy, version = service.show_policy(call.tx, call.actor, server_id)
-    return Reply(200, show_policy(policy), version=str(version))
+    return Reply(200, show_policy(policy, call.installation.settings, call.now), version=str(version))
 
 
 @routes.route(
@@ -83,5 +108,6 @@ def show(call: Call, server_id: str) -> Reply:
 def edit(call: Call, server_id: str, body: SavePolicyEdit) -> Reply:
     """Change a server's policy. Takes effect at once."""
     changes = {name: getattr(body, name) for name in body.model_fields_set}
-    policy, version = service.edit_policy(call.tx, call.actor, server_id, changes, expected=expected_versions())
-    return Reply(200, show_policy(policy), version=str(version))
+    expected = expected_versions()
+    policy, version = service.edit_policy(call.tx, call.actor, server_id, changes, expected=expected, now=call.now)
+    return Reply(200, show_policy(policy, call.installation.settings, call.now), version=str(version))
