@@ -121,11 +121,13 @@ def whole_site(cluster: Cluster, folder: Path) -> Iterator[Whole]:
     for archive in build_images("overworld", "luanti"):
         cluster.import_images(archive)
     nodes = list(cluster.nodes.values())
+    # Else a request goes to a pod of web that a later release has just replaced.
+    limits = httpx.Limits(max_keepalive_connections=0)
     with (
         run_cluster(HOST_ADDRESS, DATABASE_PORT) as admin_url,
         S3(folder / "s3", HOST_ADDRESS) as s3,
         enforced(nodes, cluster.kubeconfig),
-        httpx.Client(timeout=10, trust_env=False) as api,
+        httpx.Client(timeout=10, trust_env=False, limits=limits) as api,
     ):
         yield Whole(cluster, Helm(cluster.kubeconfig), admin_url, s3, values_with(s3), api)
 
