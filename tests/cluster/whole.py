@@ -181,6 +181,10 @@ def name_the_worker(whole: Whole) -> None:
     change = json.dumps({"spec": {"template": {"spec": {"hostAliases": [alias]}}}})
     whole.kubectl(SYSTEM, "patch", "deployment", "arcade-web", f"--patch={change}")
     whole.kubectl(SYSTEM, "rollout", "status", "deployment/arcade-web", "--timeout=60s")
+    # One that is on its way out still answers, and does not know the name.
+    told = "--output=jsonpath={range .items[*]}{.spec.hostAliases[0].ip},{end}"
+    look = ("get", "pods", "--selector=app.kubernetes.io/component=web", told)
+    wait_until(lambda: set(whole.kubectl(SYSTEM, *look).split(",")[:-1]) == {alias["ip"]}, 60, "all of web know it")
 
 
 def ended(whole: Whole, answer: httpx.Response) -> dict[str, Any]:
