@@ -2,176 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-import psycopg
 import pytest
 
 from cluster.harness.cluster import Cluster
 from cluster.harness.commands import CommandFailed
-from cluster.harness.helm import Helm, Values
-from cluster.harness.image_builds import REGISTRY, TAG, build_images
-from cluster.harness.names import HOST_ADDRESS
-from cluster.harness.policies import enforced
-from cluster.harness.provisioner import DISK
+from cluster.whole import (
+    BYTES,
+    GAMES,
+    RELEASE,
+    SYSTEM,
+    VALUES,
+    Player,
+    Whole,
+    ended,
+    name_the_worker,
+    whole_site,
+    worker_secret,
+)
 from installation import json_of
-from overworld.games.query import luanti
-from overworld.saves.secrets import Keyring, new_key
-from postgres import SUPERUSER, run_cluster
-from s3 import BUCKET, KEY_ID, S3, SECRET
+from s3 import KEY_ID
 from waiting import wait_until
-
-BYTES = {"Content-Type": "application/octet-stream"}
-RELEASE, SYSTEM, GAMES = "arcade", "arcade", "arcade-games"
-DATABASE_PORT = 54329
-VALUES: Values = {
-    "image": {"repository": f"{REGISTRY}/overworld", "tag": TAG},
-    "games": {"registry": REGISTRY, "imageTag": TAG},
-    "storage": {"disk": {"provisioner": DISK}},
-    "web": {"service": {"type": "LoadBalancer"}},
-    "networkPolicies": {"database": {"ranges": [f"{HOST_ADDRESS}/32"], "port": DATABASE_PORT}},
-    "metrics": {"enabled": True},
-    "settings": {"disk_mib": 64, "kube_cpu_request_millis": 50, "monitor_interval": 2, "save_schedule": ""},
-}
-
-
-def values_with(s3: S3) -> Values:
-    """The chart's values with that save store."""
-    assert s3.ca_file is not None
-    return {
-        **VALUES,
-        "saves": {"store": f"s3:https://{s3.host}:{s3.port}/{BUCKET}", "authority": s3.ca_file.read_text()},
-        "networkPolicies": {
-            **VALUES["networkPolicies"],
-            "saveStore": {"ranges": [f"{HOST_ADDRESS}/32"], "port": s3.port},
-        },
-    }
-
-
-def worker_secret() -> dict[str, str]:
-    """What an operator puts into it."""
-    return {
-        "link": "a" * 64,
-        "save-keys": Keyring((new_key("first"),)).format(),
-        "store-key-id": KEY_ID,
-        "store-key": SECRET,
-    }
-
-
-@dataclass
-class Whole:
-    """A release and its API."""
-
-    cluster: Cluster
-    helm: Helm
-    database_url: str
-    api: httpx.Client
-    values: Values
-
-    def kubectl(self, namespace: str, *arguments: str) -> str:
-        """kubectl in a namespace."""
-        return self.cluster.kubectl("--namespace", namespace, *arguments)
-
-    def server(self, server_id: str) -> dict[str, Any]:
-        """What the API says of a server."""
-        found: dict[str, Any] = json_of(self.api.get(f"/servers/{server_id}"))
-        return found
-
-    def pod(self, server_id: str) -> dict[str, Any]:
-        """The pod that runs it."""
-        (found,) = json.loads(self.kubectl(GAMES, "get", "pods", f"--selector=overworld/server={server_id}", "-ojson"))[
-            "items"
-        ]
-        return dict(found)
 
 
 @pytest.fixture(scope="module")
 def whole(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
-    """Overworld, installed by the real helm on a PostgreSQL by URL with saves to an S3 store, every NetworkPolicy
-    enforced."""
-    for archive in build_images("overworld", "luanti"):
-        cluster.import_images(archive)
-    nodes = list(cluster.nodes.values())
-    with (
-        run_cluster(HOST_ADDRESS, DATABASE_PORT) as admin_url,
-        S3(tmp_path_factory.mktemp("store") / "s3", HOST_ADDRESS) as s3,
-        enforced(nodes, cluster.kubeconfig),
-    ):
-        with psycopg.connect(admin_url, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE overworld")
-        url = f"postgresql://{SUPERUSER}@{HOST_ADDRESS}:{DATABASE_PORT}/overworld"
-        cluster.kubectl("create", "namespace", SYSTEM)
-        secret = ("create", "secret", "generic", "overworld-database", f"--from-literal=url={url}")
-        cluster.kubectl("--namespace", SYSTEM, *secret)
-        contents = [f"--from-literal={name}={content}" for name, content in worker_secret().items()]
-        cluster.kubectl("--namespace", SYSTEM, "create", "secret", "generic", "overworld-worker", *contents)
-        helm, values = Helm(cluster.kubeconfig), values_with(s3)
-        helm.install(RELEASE, SYSTEM, values)
-        address = wait_until(lambda: _address(cluster), 20, "web has its address")
-        token = cluster.kubectl(
-            "--namespace", SYSTEM, "exec", "deployment/arcade-controller", "--", "overworld", "db", "admin-token"
-        ).strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        base = f"http://{address}/api/v1"
-        with httpx.Client(base_url=base, headers=headers, timeout=10, trust_env=False) as api:
-            yield Whole(cluster, helm, url, api, values)
-        helm.uninstall(RELEASE, SYSTEM)
+    """Overworld, installed by the real helm on a PostgreSQL by URL with saves to an S3 store."""
+    with whole_site(cluster, tmp_path_factory.mktemp("store")) as site:
+        site.prepare(worker_secret())
+        site.install()
+        yield site
+        site.helm.uninstall(RELEASE, SYSTEM)
         cluster.kubectl("delete", "namespace", SYSTEM, "--timeout=60s")
-
-
-def _address(cluster: Cluster) -> str:
-    path = "jsonpath={.status.loadBalancer.ingress[0].ip}"
-    return cluster.kubectl("--namespace", SYSTEM, "get", "service", "arcade-web", "--output", path)
-
-
-@dataclass
-class Player:
-    """Shakes hands with a game over and over; remembers when nobody answered."""
-
-    host: str
-    port: int
-    handshakes: int = 0
-    failures: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def at_the_door(self) -> Iterator[None]:
-        """For as long as the block lasts."""
-        leave = threading.Event()
-        knocking = threading.Thread(target=self._knock, args=(leave,))
-        knocking.start()
-        try:
-            yield
-        finally:
-            leave.set()
-            knocking.join()
-
-    def _knock(self, leave: threading.Event) -> None:
-        while not leave.wait(0.2):
-            began = time.monotonic()
-            if not self.is_let_in():
-                self.failures.append(f"no answer from {began} to {time.monotonic()}")
-            self.handshakes += 1
-
-    def is_let_in(self) -> bool:
-        """One handshake."""
-
-        async def shake() -> bool:
-            try:
-                async with asyncio.timeout(2):
-                    await luanti.probe(self.host, self.port)
-            except (OSError, TimeoutError):
-                return False
-            return True
-
-        return asyncio.run(shake())
 
 
 @pytest.mark.timeout(600)
@@ -206,30 +70,6 @@ def test_a_server_asked_for_by_api_runs_and_an_upgrade_does_not_disturb_it(whole
     assert [one["restartCount"] for one in after["status"]["containerStatuses"]] == [0]
     json_of(whole.api.post(f"/servers/{server_id}/stop"))
     wait_until(lambda: whole.server(server_id)["state"] == "stopped", 60, "the new controller stops it")
-
-
-def name_the_worker(whole: Whole) -> None:
-    """Web finds the worker's Service by its name: the test cluster has nobody who tells names."""
-    ask = ("get", "service", "arcade-worker", "--output=jsonpath={.spec.clusterIP}")
-    alias = {"ip": whole.kubectl(SYSTEM, *ask), "hostnames": ["arcade-worker"]}
-    change = json.dumps({"spec": {"template": {"spec": {"hostAliases": [alias]}}}})
-    whole.kubectl(SYSTEM, "patch", "deployment", "arcade-web", f"--patch={change}")
-    whole.kubectl(SYSTEM, "rollout", "status", "deployment/arcade-web", "--timeout=60s")
-
-
-def ended(whole: Whole, answer: httpx.Response) -> dict[str, Any]:
-    """The operation, once it has succeeded."""
-    assert answer.status_code == 202, answer.text
-    where = f"/operations/{answer.json()['id']}"
-
-    def look() -> dict[str, Any] | None:
-        found: dict[str, Any] = json_of(whole.api.get(where))
-        return None if found["outcome"] == "running" else found
-
-    done = wait_until(look, 150, f"{where} ends: {json_of(whole.api.get(where))}")
-    assert done is not None
-    assert done["outcome"] == "succeeded", done
-    return done
 
 
 @pytest.mark.timeout(600)

@@ -209,4 +209,8 @@ class Cluster:
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """What kubectl prints. Raises CommandFailed."""
-        return run([self._programs["kubectl"], "--kubeconfig", str(self.kubeconfig), *arguments], stdin=stdin)
+        return run(self.kubectl_command(*arguments), stdin=stdin)
+
+    def kubectl_command(self, *arguments: str) -> list[str]:
+        """The same, to be run by oneself."""
+        return [self._programs["kubectl"], "--kubeconfig", str(self.kubeconfig), *arguments]
