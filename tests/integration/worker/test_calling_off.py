@@ -27,6 +27,8 @@ ID = "restore-1"
 class LastMoment:
     """The worlds, where whoever asked for the restore calls it off once all of it is there."""
 
+    works_here = True
+
     def __init__(self, database: Database, actor: Actor) -> None:
         self.database, self.actor = database, actor
         self.worlds: set[int] = {1}

@@ -47,10 +47,11 @@ def test_a_running_luanti_is_saved_whole_and_restored_with_undo(
 ) -> None:
     """Its databases are copied by SQLite; the restored world is a new generation, on which it runs; undo goes back."""
     server_id = create(api, "luanti")
+    (present,) = worlds(installation, server_id).values()
+    wait_until((present / "world" / "map.sqlite").exists, 20, "the game has made its map: seconds after it is ready")
     taken = save(api, server_id, label="before the flood")
     assert (taken["state"], taken["quiet"], taken["label"]) == ("kept", "quieted", "before the flood")
     assert taken["files"] > 3
-    (present,) = worlds(installation, server_id).values()
     assert not (present / ".overworld-save").exists()
     proven = succeed(api, api.post(f"/servers/{server_id}/prove", json={}))
     assert "files restored" in proven["message"]
