@@ -159,7 +159,7 @@ async def test_a_lost_world_comes_back_where_no_controller_runs(savings: Savings
     assert await savings.tree(1) == before
     size = "--output=jsonpath={.items[0].spec.resources.requests.storage}"
     assert savings.stage.kubectl("get", "persistentvolumeclaims", size) == "96Mi"
-    with pytest.raises(EngineRefused, match="clone the save into a server with a disk"):
+    with pytest.raises(EngineRefused, match=f"overworld restore {savings.world.server_id} latest"):
         await savings.snapshots.make_room(replace(server, storage=Storage.SHARE))
 
 

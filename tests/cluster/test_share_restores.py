@@ -177,7 +177,7 @@ def test_all_of_overworld_killed_in_the_midst_of_a_restore(
     api: httpx.Client,  # noqa: F811
 ) -> None:
     """The old world plays on untouched, what is half made is nobody's world, and the restore goes on; one called
-    off leaves neither folder nor claim nor volume."""
+    off leaves neither folder nor claim nor volume. A world whose claim is gone comes back too."""
     server_id = create(api, storage="share")
     until_state(api, server_id, "running")
     url = f"/servers/{server_id}"
@@ -203,6 +203,13 @@ def test_all_of_overworld_killed_in_the_midst_of_a_restore(
     wait_until(lambda: claim_name(server_id, 3) not in claims(prepared), LONG, "neither claim nor volume is left")
     assert json_of(api.get(url))["state"] == "running"
     assert {path.name for path in SHARE.glob(f"{server_id}*")} == {claim_name(server_id, each) for each in (1, 2)}
+
+    ended(api, api.post(f"{url}/stop"))
+    prepared.kubectl("delete", "pvc", "-n", NAMESPACE, claim_name(server_id, 2))
+    ended(api, api.post(f"{url}/restore", json={"save_id": first}))
+    assert read(server_id, 4, "castle") == castle
+    json_of(api.post(f"{url}/start"))
+    until_state(api, server_id, "running")
 
 
 @contextmanager

@@ -122,14 +122,14 @@ class StewardSnapshots(Snapshots):
         await self._stewards.finish_world(world.server_id, world.generation)
 
     async def make_room(self, server: Server) -> None:
-        if server.storage is Storage.SHARE:
+        if server.storage is Storage.SHARE and not self._stewards.is_tidied:
             # Its folder is the cloud's, which only the controller asks.
             raise EngineRefused(
                 "WorldInShare",
-                "its world lies in a share, which only a running controller can make: once all is started, clone the"
-                " save into a server with a disk (`overworld clone`). What is still in the share stays there.",
+                "its world lies in a share, in which only a running controller makes folders: once all is started,"
+                f" `overworld restore {server.id} latest` brings it back. What is still in the share stays there.",
             )
-        await self._stewards.begin_lost_world(server.id, server.world_generation, server.disk_mib)
+        await self._stewards.begin_lost_world(server)
 
     async def exists(self, world: World) -> bool:
         return self._stewards.exists(world.server_id, world.generation)

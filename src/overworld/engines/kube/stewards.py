@@ -10,7 +10,7 @@ from time import monotonic
 import msgspec
 
 from overworld.domain.errors import Conflict, EngineRefused, EngineUnavailable
-from overworld.domain.servers import ServerId
+from overworld.domain.servers import Server, ServerId
 from overworld.engines.kube.client import KubeClient, Missing
 from overworld.engines.kube.exec import Exec
 from overworld.engines.kube.manifests import Manifest
@@ -160,11 +160,10 @@ class Stewards:
                 raise EngineUnavailable("What was made of the world is still being removed.")
             await self._work.look_again(self._work.changed())
 
-    async def begin_lost_world(self, server_id: ServerId, generation: int, mib: int | None) -> None:
-        """As ``begin_world``, where nothing is left to be like: a disk of the class of new worlds, of that size (None:
-        theirs)."""
-        if self._claim(server_id, generation) is None:
-            manifest = render_lost_claim(server_id, generation, mib, self.options, {UNFINISHED: BEING_MADE})
+    async def begin_lost_world(self, server: Server) -> None:
+        """The first half of ``begin_world`` where nothing is left to be like: as the server's row says."""
+        if self._claim(server.id, server.world_generation) is None:
+            manifest = render_lost_claim(server, self.options, {UNFINISHED: BEING_MADE})
             made = await send(self._client, self._paths.claims, manifest)
             self._state.claims.remember(msgspec.json.decode(made, type=Claim))
 

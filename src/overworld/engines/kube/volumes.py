@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from overworld.domain.observed import Want
-from overworld.domain.servers import ServerId
+from overworld.domain.servers import Server, ServerId
 from overworld.domain.worlds import DiskSeen, Storage, WantedFolder, say_size
 from overworld.engines.kube.manifests import USER, Manifest, stamp
 from overworld.engines.kube.models import Claim
@@ -41,34 +41,10 @@ def volume_name(namespace: str, server_id: ServerId, world_generation: int) -> s
     return f"{namespace}-{claim_name(server_id, world_generation)}"
 
 
-def disk_mib(want: Want, options: KubeOptions) -> int:
-    """The size of the world's disk."""
-    return want.disk_mib if want.disk_mib is not None else options.world_size_mib
-
-
 def render_claim(want: Want, options: KubeOptions) -> Manifest:
     """The volume of one generation of the world: one pod at a time."""
-    name = claim_name(want.server_id, want.world_generation)
-    spec: Manifest = {"accessModes": [ACCESS_MODE]}
-    if want.storage is Storage.SHARE:
-        spec |= {
-            "storageClassName": "",  # none: not the cluster's default class
-            "volumeName": volume_name(options.namespace, want.server_id, want.world_generation),
-            "resources": {"requests": {"storage": SHARE_SIZE}},
-        }
-    else:
-        spec |= {
-            "storageClassName": options.storage_class,
-            "resources": {"requests": {"storage": f"{disk_mib(want, options)}Mi"}},
-        }
-    return stamp(
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": name, "labels": _labels(want.server_id, want.world_generation)},
-            "spec": spec,
-        }
-    )
+    spec = _spec(want.server_id, want.world_generation, want.storage, want.disk_mib, options)
+    return stamp(_claim(want.server_id, want.world_generation, spec))
 
 
 def render_claim_like(
@@ -83,16 +59,43 @@ def render_claim_like(
     }
     if claim.is_in_share:
         spec["volumeName"] = volume_name(options.namespace, server_id, world_generation)
+    return _claim(server_id, world_generation, spec, annotations)
+
+
+def render_lost_claim(server: Server, options: KubeOptions, annotations: dict[str, str]) -> Manifest:
+    """The volume of a world of which nothing is left, as its server's row wants it: a disk, or a folder in the share,
+    which the claim then waits for."""
+    spec = _spec(server.id, server.world_generation, server.storage, server.disk_mib, options)
+    return _claim(server.id, server.world_generation, spec, annotations)
+
+
+def _spec(
+    server_id: ServerId, world_generation: int, storage: Storage | None, mib: int | None, options: KubeOptions
+) -> Manifest:
+    if storage is Storage.SHARE:
+        return {
+            "accessModes": [ACCESS_MODE],
+            "storageClassName": "",  # none: not the cluster's default class
+            "volumeName": volume_name(options.namespace, server_id, world_generation),
+            "resources": {"requests": {"storage": SHARE_SIZE}},
+        }
     return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {
-            "name": claim_name(server_id, world_generation),
-            "labels": _labels(server_id, world_generation),
-            "annotations": annotations,
-        },
-        "spec": spec,
+        "accessModes": [ACCESS_MODE],
+        "storageClassName": options.storage_class,
+        "resources": {"requests": {"storage": f"{mib if mib is not None else options.world_size_mib}Mi"}},
     }
+
+
+def _claim(
+    server_id: ServerId, world_generation: int, spec: Manifest, annotations: dict[str, str] | None = None
+) -> Manifest:
+    metadata: Manifest = {
+        "name": claim_name(server_id, world_generation),
+        "labels": _labels(server_id, world_generation),
+    }
+    if annotations is not None:
+        metadata["annotations"] = annotations
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
 def render_volume(server_id: ServerId, world_generation: int, folder: WantedFolder, options: KubeOptions) -> Manifest:
@@ -155,24 +158,6 @@ def _say_growing(claim: Claim, made: int, asked: int) -> str:
     if conditions.keys() & _WAITS_FOR_START or state == "NodeResizePending":
         return f"Its disk grows {growth} as soon as a node has it: at the next start, if it is stopped."
     return f"Its disk is growing {growth}."
-
-
-def render_lost_claim(
-    server_id: ServerId, world_generation: int, mib: int | None, options: KubeOptions, annotations: dict[str, str]
-) -> Manifest:
-    """The volume of a generation of which nothing is left: a disk of that size (None: the usual one)."""
-    size = mib if mib is not None else options.world_size_mib
-    labels = {**server_labels(server_id), WORLD_GENERATION: str(world_generation)}
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": claim_name(server_id, world_generation), "labels": labels, "annotations": annotations},
-        "spec": {
-            "accessModes": [ACCESS_MODE],
-            "storageClassName": options.storage_class,
-            "resources": {"requests": {"storage": f"{size}Mi"}},
-        },
-    }
 
 
 def read_mib(quantity: str) -> int | None:
