@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,16 @@ POLICY: dict[str, Any] = {
     ],
 }
 """For kube-apiserver: nothing is written for administrators, so that benchmarks do not pay for it."""
+
+
+def writes_of(users: Iterable[str]) -> dict[str, Any]:
+    """The policy by which only what these users write is noted down."""
+    writes = ["create", "update", "patch", "delete", "deletecollection"]
+    return {
+        **POLICY,
+        "omitManagedFields": True,
+        "rules": [{"level": "Metadata", "users": [*users], "verbs": writes}, {"level": "None"}],
+    }
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from cluster.harness.audit import POLICY
+from cluster.harness.audit import POLICY, writes_of
 from cluster.harness.machines import Machine, write
 from cluster.harness.names import (
     CONTROL_PLANE_ADDRESS,
@@ -32,7 +32,8 @@ _QPS, _BURST = 1000, 2000
 class ControlPlane:
     """The four programs; each can be stopped and started alone. ``start`` returns when the API server is ready.
 
-    ``audited``: users whose writes the API server notes down, one JSON line each, in ``audit_log``.
+    ``audited``: users whose writes the API server notes down, one JSON line each, in ``audit_log``; nobody named: what
+    ``audit.POLICY`` says.
     """
 
     def __init__(
@@ -42,7 +43,6 @@ class ControlPlane:
         self._folder, self._pki, self._programs = folder, pki, programs
         self._node_loss_seconds = node_loss_seconds
         self._audited = audited
-        self.audit_log = folder / "audit.log"
         self._client: httpx.Client | None = None
         self.audit_log = LOG_FOLDER / "audit.log"
 
@@ -115,10 +115,10 @@ class ControlPlane:
 
     def _apiserver_command(self) -> list[str]:
         pki = self._pki
-        policy = write(self._folder / "audit.yaml", json.dumps(POLICY))
+        policy = writes_of(self._audited) if self._audited else POLICY
         return [
             self._programs["kube-apiserver"],
-            f"--audit-policy-file={policy}",
+            f"--audit-policy-file={write(self._folder / 'audit.yaml', json.dumps(policy))}",
             f"--audit-log-path={self.audit_log}",
             f"--etcd-servers={_ETCD}",
             f"--bind-address={CONTROL_PLANE_ADDRESS}",
@@ -139,22 +139,7 @@ class ControlPlane:
             f"--kubelet-client-key={pki.key('kubelet-client')}",
             f"--kubelet-certificate-authority={pki.authority_certificate}",
             "--kubelet-preferred-address-types=InternalIP",
-            *self._audit_arguments(),
         ]
-
-    def _audit_arguments(self) -> list[str]:
-        if not self._audited:
-            return []
-        writes = ["create", "update", "patch", "delete", "deletecollection"]
-        policy = {
-            "apiVersion": "audit.k8s.io/v1",
-            "kind": "Policy",
-            "omitStages": ["RequestReceived"],
-            "omitManagedFields": True,
-            "rules": [{"level": "Metadata", "users": list(self._audited), "verbs": writes}, {"level": "None"}],
-        }
-        path = write(self._folder / "audit.yaml", json.dumps(policy))
-        return [f"--audit-policy-file={path}", f"--audit-log-path={self.audit_log}"]
 
     def _controller_manager_command(self) -> list[str]:
         pki = self._pki
