@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 
 import msgspec
@@ -30,6 +30,8 @@ READY_WITHIN_SECONDS = 180.0
 """A disk is attached in 10 to 60 s, and a node may have to load the image."""
 GONE_WITHIN_SECONDS = 60.0
 GRACE_SECONDS = 2.0
+ENDING_SECONDS = 5.0
+"""Within which the end of a pod is heard of."""
 NOT_SEEN = "The cluster is still being looked at."
 MISSING = "The world is not there. It is made at the first start."
 NO_FOLDER = (
@@ -90,8 +92,20 @@ class Stewards:
                     raise Conflict(MISSING, reason="WorldMissing")
             return self._find_in_game(server_id, generation) if base_generation is None else None
 
-        pod = await self._until_ready(server_id, find, make)
-        async with self._work.run(pod, STEWARD, folder, program, grace_seconds) as running:
+        async with AsyncExitStack() as stack:
+            failing_since = None
+            while True:
+                pod, changed = await self._until_ready(server_id, find, make), self._work.changed()
+                try:
+                    entered = self._work.run(pod, STEWARD, folder, program, grace_seconds)
+                    running = await stack.enter_async_context(entered)
+                    break
+                except EngineUnavailable:
+                    # One that was idle may just have ended, before anybody was told: nothing has begun there.
+                    failing_since = failing_since or monotonic()
+                    if monotonic() > failing_since + ENDING_SECONDS:
+                        raise
+                    await self._work.look_again(changed)
             yield running
 
     @asynccontextmanager
