@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from overworld.domain.accounts import Actor, Quota, Role
+from overworld.domain.accounts import Actor, Role
 from overworld.domain.errors import Conflict
-from overworld.domain.servers import Desired, Server
+from overworld.domain.servers import Server
 from overworld.services import uploads, worlds
 from overworld.store import worlds as world_rows
-from overworld.store.accounts import create_account
 from overworld.store.database import Database
-from overworld.store.servers import insert_server, load_server
+from overworld.store.servers import load_server
+from owned_servers import make_owned_server
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
 UNDO = timedelta(days=3)
@@ -22,18 +22,7 @@ UNDO = timedelta(days=3)
 @pytest.fixture
 def server(database: Database) -> Server:
     """A stopped server on its first world."""
-    with database.transaction() as tx:
-        account = create_account(tx, name="ann", role=Role.USER, quota=Quota(10, 10_000), now=NOW)
-        return insert_server(
-            tx,
-            account_id=account.id,
-            name="gardens",
-            game="luanti",
-            desired=Desired.STOPPED,
-            variables={},
-            memory_mib=512,
-            now=NOW,
-        )
+    return make_owned_server(database, name="gardens", now=NOW)
 
 
 def restore(database: Database, server: Server, now: datetime) -> int:

@@ -7,19 +7,18 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from kept_saves import make_kept_save
-from overworld.domain.accounts import Actor, Quota, Role
+from overworld.domain.accounts import Actor, Role
 from overworld.domain.operations import Operation, OperationKind, Outcome
-from overworld.domain.servers import Desired
 from overworld.services import operations as service
 from overworld.store import operations
-from overworld.store.accounts import create_account
 from overworld.store.database import Database
-from overworld.store.servers import insert_server, load_server
+from overworld.store.servers import load_server
 from overworld.worker.restoring import Restoring
 from overworld.worker.runner import Handler, Runner
 from overworld.worker.snapshots import World
 from overworld.worker.taking import Taking
 from overworld.worker.terms import Terms, Tools
+from owned_servers import OWNER, make_owned_server
 
 ID = "restore-1"
 
@@ -46,24 +45,14 @@ class LastMoment:
 
 async def test_what_was_called_off_before_the_swap_changes_nothing(database: Database) -> None:
     """Though nobody has told the worker yet: it ends as cancelled, the server has its old world, the new is gone."""
-    now = datetime.now(UTC)
-    with database.transaction() as tx:
-        account = create_account(tx, name="ann", role=Role.USER, quota=Quota(10, 10_000), now=now)
-        server = insert_server(
-            tx,
-            account_id=account.id,
-            name="one",
-            game="luanti",
-            desired=Desired.STOPPED,
-            variables={},
-            memory_mib=512,
-            now=now,
-        )
+    server = make_owned_server(database)
     arguments = {"save_id": make_kept_save(database, server.id).id, "saved_first": True}
     with database.transaction() as tx:
-        asked = Operation(ID, server.id, account.id, OperationKind.RESTORE, 1, now, arguments=arguments)
+        asked = Operation(
+            ID, server.id, server.account_id, OperationKind.RESTORE, 1, server.created_at, arguments=arguments
+        )
         operations.insert_operation(tx, asked)
-    snapshots = LastMoment(database, Actor(account.id, account.name, account.role))
+    snapshots = LastMoment(database, Actor(server.account_id, OWNER, Role.USER))
 
     async def find(_server_id: str) -> object:
         return object()

@@ -9,16 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from overworld.domain.accounts import Quota, Role
 from overworld.domain.errors import SaveStoreUnavailable
 from overworld.domain.operations import Operation, OperationKind, Outcome
 from overworld.domain.servers import Desired
 from overworld.store import operations
-from overworld.store.accounts import create_account
 from overworld.store.database import Database
-from overworld.store.servers import insert_server
 from overworld.worker.job import Job
 from overworld.worker.runner import RETRIES, Done, Handler, Runner, nothing_to_tidy
+from owned_servers import make_owned_server
 
 ID = "save-1"
 
@@ -26,20 +24,9 @@ ID = "save-1"
 @pytest.fixture
 def asked(database: Database) -> Operation:
     """A save that somebody asked for."""
-    now = datetime.now(UTC)
+    server = make_owned_server(database, desired=Desired.RUNNING)
+    operation = Operation(ID, server.id, server.account_id, OperationKind.SAVE, 1, server.created_at)
     with database.transaction() as tx:
-        account = create_account(tx, name="ann", role=Role.USER, quota=Quota(10, 10_000), now=now)
-        server = insert_server(
-            tx,
-            account_id=account.id,
-            name="one",
-            game="luanti",
-            desired=Desired.RUNNING,
-            variables={},
-            memory_mib=512,
-            now=now,
-        )
-        operation = Operation(ID, server.id, account.id, OperationKind.SAVE, 1, now)
         operations.insert_operation(tx, operation)
     return operation
 
